@@ -1,0 +1,27 @@
+"""The one error that means "what the user gave is wrong", and the near-name hint that goes with it."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["InputError", "nearest"]
+
+
+class InputError(ValueError):
+    """The data or the configuration is wrong; one line says the rule, the value found and the way out.
+
+    Line breaks and runs of blanks are folded into one blank, because names and values come from files.
+    A script prints the line on stderr and exits with code 2, without a traceback.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(str(message).split()))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return `" (did you mean 'OT'?)"` for the known name closest to `name`, or `""` when none is close.
+
+    Upper and lower case count as equal.
+    """
+    folded = {str(candidate).casefold(): str(candidate) for candidate in known}
+    close = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
+    return f" (did you mean {folded[close[0]]!r}?)" if close else ""

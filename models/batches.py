@@ -1,0 +1,69 @@
+"""Windows of one table as batches on a device: a batch is one gather, and no window is stored.
+
+Shapes: T rows, F columns, N windows, B batch, L lookback steps, H steps ahead, K targets (the first K columns).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Windows:
+    """`gather(index (B,))` -> past (B, L, F) and future (B, H, K), float32, both raw, of the windows at `index`.
+
+    `values` (T, F) float32 may be read-only and mapped from shared memory: it is never written. `origins` (N,) are the
+    rows of the first target step; the past ends on the row before.
+    """
+
+    def __init__(
+        self,
+        values: Tensor | NDArray[np.float32],
+        origins: NDArray[np.int64],
+        *,
+        lookback: int,
+        steps: NDArray[np.int64],
+        n_targets: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if len(origins) and (origins.min() < lookback or origins.max() + steps.max() > len(values)):
+            raise ValueError(
+                f"windows of {lookback} + {steps.max()} rows at origins {origins.min()}..{origins.max()} "
+                f"leave a table of {len(values)} rows"
+            )
+        self.device = torch.device(device)
+        self.steps = steps
+        table_TF = _as_tensor(values).to(self.device)
+        n_columns = table_TF.shape[1]
+        self.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.device)
+        self.lookback = lookback
+        # Each past is one contiguous run of L * F numbers, so that the gather copies whole runs.
+        self.past = table_TF.as_strided(
+            (len(table_TF) - lookback + 1, lookback, n_columns), (n_columns, n_columns, 1)
+        )
+        self.targets_TK = table_TF[:, :n_targets]
+        self.ahead = torch.from_numpy(np.asarray(steps) - 1).to(self.device)
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        origins = self.origins[index.to(self.device)]
+        return self.past[origins - self.lookback], self.targets_TK[origins[:, None] + self.ahead]
+
+    def truth(self) -> NDArray[np.float32]:
+        """Targets (N, H, K) of every window, in order."""
+        answers: NDArray[np.float32] = self.targets_TK[self.origins[:, None] + self.ahead].cpu().numpy()
+        return answers
+
+
+def _as_tensor(values: Tensor | NDArray[np.float32]) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    with warnings.catch_warnings():  # torch warns that the array is read-only; nothing here writes to it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(np.ascontiguousarray(values))

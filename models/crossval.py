@@ -1,0 +1,214 @@
+"""One configuration on all folds, in step: every epoch trains each fold's model once, then answers one score.
+
+    cv = CrossValidation(problem, "lstm", params, trial=3)
+    for epoch in cv.epochs():
+        print(epoch.number, epoch.value, epoch.folds)
+
+The score of a fold is the best its model has reached so far, since those are the weights that would be kept; the score
+of a configuration is the mean over its folds. A configuration with a missing fold has no score.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from data.folds import Fold, Split
+from data.table import Table
+from models import training
+from models.baselines import find_season, last_known
+from models.batches import Windows
+from models.metrics import METRICS, mase_scale, selection
+from models.preprocess import Forecaster, Statistics
+from models.training import Epoch, Training, draw_seed, predict
+
+Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Problem:
+    """What every configuration is judged on: the table, its split, the steps ahead and the metric."""
+
+    table: Table
+    split: Split
+    steps: NDArray[np.int64]  # (H,) 1-based steps ahead
+    metric: str  # a name of models.metrics.METRICS
+    seed: int
+    seasons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,)
+
+    @property
+    def minimise(self) -> bool:
+        return METRICS[self.metric].direction == "min"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoldsEpoch:
+    """One epoch of a configuration. `epochs` holds a fold's epoch, or None where that fold had finished before."""
+
+    number: int  # from 1
+    value: float  # mean over folds of each fold's best score so far
+    folds: tuple[float, ...]
+    best_epochs: tuple[int, ...]  # the epoch of each fold's best score
+    epochs: tuple[Epoch | None, ...]
+    train_seconds: float
+    valid_seconds: float
+    last: bool
+
+
+def family(name: str) -> ModuleType:
+    """The module of a family: `Config` and `Model`. The name must be one that `search_spaces.FAMILIES` lists."""
+    return importlib.import_module(f"models.{name}")
+
+
+def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
+    """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
+    module = family(name)
+    config = module.Config(
+        channels=Forecaster.channels(statistics),
+        lookback=params["window"]["lookback"],
+        n_steps=len(problem.steps),
+        n_targets=problem.table.n_targets,
+        **params["model"],
+    )
+    return Forecaster(module.Model(config), statistics, problem.table.n_targets, params["input"]["normalisation"])
+
+
+def lookback_windows(problem: Problem, origins: NDArray[np.int64], lookback: int, device: torch.device) -> Windows:
+    return Windows(
+        problem.table.values,
+        origins,
+        lookback=lookback,
+        steps=problem.steps,
+        n_targets=problem.table.n_targets,
+        device=device,
+    )
+
+
+class FoldScore:
+    """The metric of one fold, ready for many predictions: truth, last known values and scales are taken once."""
+
+    def __init__(self, problem: Problem, fold: Fold) -> None:
+        table, k = problem.table, problem.table.n_targets
+        targets = table.values[:, :k]
+        statistics = Statistics.fit(targets, fold.rows)
+        self.name = problem.metric
+        self.truth = targets[fold.valid[:, None] + problem.steps - 1]
+        starts = segment_starts(table, fold.valid)
+        self.last = last_known(targets, fold.valid, starts=starts, means=statistics.mean)
+        self.scales = statistics.std
+        self.mase_scales = np.array(
+            [mase_scale(targets[:, i], rows=fold.rows, segments=table.segments, season=int(season))
+             for i, season in enumerate(problem.seasons)]
+        )  # fmt: skip
+
+    def __call__(self, predicted: NDArray[np.float32]) -> float:
+        return selection(self.name, self.truth, predicted, self.last, self.scales, self.mase_scales)
+
+
+def segment_starts(table: Table, origins: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The first row (N,) of the unbroken segment that each origin lies in."""
+    starts: NDArray[np.int64] = table.segments[np.searchsorted(table.segments[:, 0], origins, side="right") - 1, 0]
+    return starts
+
+
+def find_seasons(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The season (K,) of each target, in steps, found in `rows` of the longest unbroken segment; 1 = none."""
+    lengths = np.diff(table.segments, axis=1)[:, 0]
+    start, stop = table.segments[lengths.argmax()]
+    inside = rows[(rows >= start) & (rows < stop)]
+    return np.array([find_season(table.values[inside, i]) for i in range(table.n_targets)], np.int64)
+
+
+class CrossValidation:
+    """A model and a `Training` for each fold, advanced together."""
+
+    def __init__(self, problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu"):
+        self.problem = problem
+        device = torch.device(device)
+        config = training.Config(**params["fit"])
+        lookback = params["window"]["lookback"]
+        self.trainings = []
+        for i, fold in enumerate(problem.split.folds, start=1):
+            statistics = Statistics.fit(problem.table.values, fold.rows)
+            torch.manual_seed(draw_seed(problem.seed, trial, i, 0))
+            self.trainings.append(
+                Training(
+                    build(problem, name, params, statistics).to(device),
+                    lookback_windows(problem, fold.train, lookback, device),
+                    lookback_windows(problem, fold.valid, lookback, device),
+                    config,
+                    seeds=_Seeds(problem.seed, trial, i),
+                    metric=FoldScore(problem, fold),
+                    minimise=problem.minimise,
+                )
+            )
+
+    def epochs(self) -> Iterator[FoldsEpoch]:
+        """One epoch of every unfinished fold at a time, until all have finished."""
+        while not all(t.finished for t in self.trainings):
+            yield self._epoch()
+
+    def predict_folds(self) -> list[NDArray[np.float32]]:
+        """Each fold's predictions (N, H, K) for its own validation windows, with its best weights."""
+        for each in self.trainings:
+            each.restore_best()
+        return [predict(t.model, t.valid) for t in self.trainings if t.valid is not None]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"folds": [t.state_dict() for t in self.trainings]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for each, one in zip(self.trainings, state["folds"], strict=True):
+            each.load_state_dict(one)
+
+    def _epoch(self) -> FoldsEpoch:
+        number = max(t.done for t in self.trainings) + 1
+        epochs = tuple(None if t.finished else next(t.epochs()) for t in self.trainings)
+        sign = 1.0 if self.problem.minimise else -1.0
+        folds = tuple(sign * t.best for t in self.trainings)
+        return FoldsEpoch(
+            number=number,
+            value=float(np.mean(folds)),
+            folds=folds,
+            best_epochs=tuple(t.best_number for t in self.trainings),
+            epochs=epochs,
+            train_seconds=sum(e.train_seconds for e in epochs if e),
+            valid_seconds=sum(e.valid_seconds for e in epochs if e),
+            last=all(t.finished for t in self.trainings),
+        )
+
+
+def refit(
+    problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu"
+) -> Training:
+    """A training on everything before the holdout, without validation: the caller takes as many epochs as it wants.
+
+    Fold 0 in the seeds: the folds count from 1.
+    """
+    device = torch.device(device)
+    fold = problem.split.final
+    torch.manual_seed(draw_seed(problem.seed, trial, 0, 0))
+    return Training(
+        build(problem, name, params, Statistics.fit(problem.table.values, fold.rows)).to(device),
+        lookback_windows(problem, fold.train, params["window"]["lookback"], device),
+        None,
+        training.Config(**params["fit"]),
+        seeds=_Seeds(problem.seed, trial, 0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Seeds:
+    seed: int
+    trial: int
+    fold: int
+
+    def __call__(self, epoch: int) -> int:
+        return draw_seed(self.seed, self.trial, self.fold, epoch)

@@ -1,0 +1,45 @@
+"""One linear map from the past to the steps ahead, the same for every target: the yardstick a network has to beat.
+
+Source: NLinear without its normalisation, which `models.preprocess` supplies ("last"): Zeng et al. 2023,
+arxiv.org/abs/2205.13504.
+Shapes: B batch, L lookback steps, C channels, H steps ahead, K targets (the first K channels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    channels: int
+    lookback: int  # steps
+    n_steps: int  # steps ahead that are answered
+    n_targets: int = 1
+    individual: bool = False  # a map of its own for each target, else one for all
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "lookback", "n_steps", "n_targets"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {name}={getattr(self, name)}")
+        if self.n_targets > self.channels:
+            raise ValueError(f"each target is a channel: n_targets={self.n_targets} needs channels >= {self.n_targets}")
+
+
+class Model(nn.Module):
+    """(B, L, C) -> (B, H, K), each target from its own past alone."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        maps = config.n_targets if config.individual else 1
+        self.weight = nn.Parameter(torch.zeros(maps, config.lookback, config.n_steps))
+        self.bias = nn.Parameter(torch.zeros(maps, 1, config.n_steps))
+
+    def forward(self, x_BLC: Tensor) -> Tensor:
+        x_KBL = x_BLC[:, :, : self.config.n_targets].permute(2, 0, 1)
+        y_KBH = torch.matmul(x_KBL, self.weight) + self.bias
+        return y_KBH.permute(1, 2, 0)

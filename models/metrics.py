@@ -1,0 +1,227 @@
+"""How far a forecast lies from the truth: eight metrics, each with its unit, direction and source.
+
+Shapes: N windows, H steps ahead, K targets. Everything is computed in float64. A metric that the truth leaves undefined
+(a percentage of zeros only, R² of a constant) is NaN, without a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Float64s = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """What a metric is computed from, float64: truth (N, H), predicted (N, H), last (N, 1), mase_scale."""
+
+    truth: Float64s
+    predicted: Float64s
+    last: Float64s
+    mase_scale: float
+
+    @property
+    def error(self) -> Float64s:
+        return self.predicted - self.truth
+
+
+Axis = Literal[0] | None  # 0: each step ahead on its own; None: all windows and steps together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Metric:
+    name: str
+    unit: Literal["target", "target^2", "%", "1"]
+    direction: Literal["min", "max"]  # what is better
+    source: str  # formula (y truth, p predicted) and reference
+    compute: Callable[[Given, Axis], Float64s]
+
+    @property
+    def minimise(self) -> bool:
+        return self.direction == "min"
+
+
+def score(truth: Floats, predicted: Floats, last: Floats, mase_scale: float) -> dict[str, float]:
+    """Every metric over all windows and steps together, by name.
+
+    truth (N, H), finite, and predicted (N, H): the target's values in its unit. last (N,): the last value known when
+    each window's forecast is made, for directional accuracy. mase_scale: see the function of that name.
+    A forecast with a value that is not finite scores NaN or infinity wherever that value counts.
+    """
+    given = _given(truth, predicted, last, mase_scale)
+    with np.errstate(all="ignore"):
+        return {name: float(metric.compute(given, None)) for name, metric in METRICS.items()}
+
+
+def score_by_step(truth: Floats, predicted: Floats, last: Floats, mase_scale: float) -> dict[str, Float64s]:
+    """Every metric for each step ahead, (H,) float64 by name; arguments as for `score`."""
+    given = _given(truth, predicted, last, mase_scale)
+    with np.errstate(all="ignore"):
+        return {name: metric.compute(given, 0) for name, metric in METRICS.items()}
+
+
+def selection(
+    name: str, truth: Floats, predicted: Floats, last: Floats, scales: Floats, mase_scales: Floats
+) -> float:
+    """The one number that ranks trials: metric `name` of truth and predicted (N, H, K), last (N, K).
+
+    One target: the metric in that target's unit. Several: each target is first divided by its scale (K,), the standard
+    deviation of its train rows, so that all weigh the same, and the mean over targets is returned. Targets whose truth
+    leaves the metric undefined are left out of that mean. NaN where a prediction is not finite.
+    """
+    if not np.isfinite(predicted).all():
+        return float("nan")
+    metric, n_targets = METRICS[name], truth.shape[2]
+    values = np.empty(n_targets)
+    for k in range(n_targets):
+        scale = float(scales[k]) if n_targets > 1 else 1.0
+        parts = (np.asarray(part[..., k], np.float64) / scale for part in (truth, predicted, last))
+        with np.errstate(all="ignore"):
+            values[k] = metric.compute(_given(*parts, float(mase_scales[k]) / scale), None)
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def mase_scale(values: Floats, rows: NDArray[np.int64], segments: NDArray[np.int64], season: int) -> float:
+    """Mean absolute error of the seasonal naive forecast within the train rows, in the target's unit: MASE's divisor.
+
+    values (T,), NaN for missing; rows (R,) the train rows; segments (S, 2) rows [start, stop) without a gap, in order;
+    season in rows, 1 for the last-value forecast. Only pairs of rows one season apart count that are both train rows,
+    both known, and in one segment; NaN where there is no such pair. Hyndman & Koehler 2006, equation for scaled errors.
+    """
+    may_count = np.zeros(len(values), dtype=bool)
+    may_count[rows] = True
+    may_count &= np.isfinite(values)
+    segment = np.repeat(np.arange(len(segments)), segments[:, 1] - segments[:, 0])
+    segment_of = np.full(len(values), -1)
+    segment_of[np.concatenate([np.arange(a, b) for a, b in segments])] = segment
+    pairs = may_count[season:] & may_count[:-season] & (segment_of[season:] == segment_of[:-season])
+    known = np.where(may_count, values, 0.0).astype(np.float64)
+    return float(_mean(np.abs(known[season:] - known[:-season]), None, where=pairs))
+
+
+def _given(truth: Floats, predicted: Floats, last: Floats, scale: float) -> Given:
+    if truth.shape != predicted.shape or truth.ndim != 2 or last.shape != truth.shape[:1]:
+        raise ValueError(
+            "truth and predicted must be (windows, steps) alike, and last (windows,), got "
+            f"truth={truth.shape}, predicted={predicted.shape}, last={last.shape}"
+        )
+    return Given(
+        truth=np.asarray(truth, np.float64),
+        predicted=np.asarray(predicted, np.float64),
+        last=np.asarray(last, np.float64)[:, None],
+        mase_scale=float(scale),
+    )
+
+
+def _mean(values: Float64s, axis: Axis, where: NDArray[np.bool_] | None = None) -> Float64s:
+    """Mean of those `where` is true; NaN where nothing is left."""
+    if where is None:
+        count = np.asarray(values.size if axis is None else values.shape[0], np.float64)
+        total = values.sum(axis=axis)
+    else:
+        count = where.sum(axis=axis, dtype=np.float64)
+        total = values.sum(axis=axis, where=where)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def _mse(given: Given, axis: Axis) -> Float64s:
+    return _mean(np.square(given.error), axis)
+
+
+def _rmse(given: Given, axis: Axis) -> Float64s:
+    return np.sqrt(_mse(given, axis))
+
+
+def _mae(given: Given, axis: Axis) -> Float64s:
+    return _mean(np.abs(given.error), axis)
+
+
+def _mape(given: Given, axis: Axis) -> Float64s:
+    """Leaves out window-steps whose truth is 0, where a percentage means nothing; NaN if nothing is left."""
+    some = given.truth != 0
+    return 100 * _mean(np.abs(given.error / np.where(some, given.truth, 1.0)), axis, where=some)
+
+
+def _smape(given: Given, axis: Axis) -> Float64s:
+    """Truth and forecast both 0 count as no error."""
+    size = np.abs(given.truth) + np.abs(given.predicted)
+    return 200 * _mean(np.abs(given.error) / np.where(size == 0, 1.0, size), axis)
+
+
+def _mase(given: Given, axis: Axis) -> Float64s:
+    return _mae(given, axis) / (given.mase_scale if given.mase_scale > 0 else np.nan)
+
+
+def _r2(given: Given, axis: Axis) -> Float64s:
+    """NaN where the truth is constant."""
+    if not given.truth.size:
+        return _mean(given.truth, axis)
+    varies = given.truth.max(axis=axis) > given.truth.min(axis=axis)
+    spread = np.square(given.truth - given.truth.mean(axis=axis)).sum(axis=axis)
+    part = np.divide(
+        np.square(given.error).sum(axis=axis), spread, out=np.full(np.shape(spread), np.nan), where=varies
+    )
+    return np.asarray(1 - part)
+
+
+def _directional_accuracy(given: Given, axis: Axis) -> Float64s:
+    """Truth without a change does not count; a forecast without one is wrong."""
+    change = np.sign(given.truth - given.last)
+    right = change == np.sign(given.predicted - given.last)
+    return _mean(right.astype(np.float64), axis, where=change != 0)
+
+
+_HYNDMAN = "Hyndman & Koehler 2006, doi.org/10.1016/j.ijforecast.2006.03.001"
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="mse", unit="target^2", direction="min", source="mean (p - y)²", compute=_mse),
+        Metric(name="rmse", unit="target", direction="min", source="√ mean (p - y)²", compute=_rmse),
+        Metric(name="mae", unit="target", direction="min", source="mean |p - y|", compute=_mae),
+        Metric(
+            name="mape",
+            unit="%",
+            direction="min",
+            source=f"100 mean |p - y| / |y| where y ≠ 0; {_HYNDMAN}",
+            compute=_mape,
+        ),
+        Metric(
+            name="smape",
+            unit="%",
+            direction="min",
+            source="200 mean |p - y| / (|y| + |p|), 0 to 200; Makridakis & Hibon 2000 (M3), "
+            "doi.org/10.1016/S0169-2070(00)00057-1",
+            compute=_smape,
+        ),
+        Metric(
+            name="mase",
+            unit="1",
+            direction="min",
+            source=f"mean |p - y| / that of the seasonal naive forecast in the train rows; {_HYNDMAN}",
+            compute=_mase,
+        ),
+        Metric(
+            name="r2",
+            unit="1",
+            direction="max",
+            source="1 - Σ (p - y)² / Σ (y - mean y)², the coefficient of determination",
+            compute=_r2,
+        ),
+        Metric(
+            name="directional_accuracy",
+            unit="1",
+            direction="max",
+            source="share of sign(p - last) = sign(y - last) where y ≠ last; Pesaran & Timmermann 1992, "
+            "doi.org/10.1080/07350015.1992.10509922",
+            compute=_directional_accuracy,
+        ),
+    )
+}

@@ -1,0 +1,121 @@
+"""From raw columns to a network and back to the target's unit: the part of the graph that trains and ships alike.
+
+Shapes: B batch, L lookback steps, F input columns, C network channels, H steps ahead, K targets.
+
+    past_BLF --valid?--> scale --normalise by the window--> [+ missing flags] --> network --> undo both --> answer_BHK
+
+A value that is missing (NaN or infinite) becomes the mean of its column in the train rows. Columns that had missing
+values there also get a flag channel (1 = missing), so that the network can learn what an absence means. Scaled inputs
+are held within `LIMIT` train standard deviations, so that every finite input has a finite answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+LIMIT = 1e4
+NORMALISATIONS = ("none", "last", "mean_std")
+Normalisation = Literal["none", "last", "mean_std"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Statistics:
+    """What preprocessing has learnt from the train rows of one fold: (F,) each, columns in the table's order."""
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]  # population; 1 where a column is constant
+    flagged: tuple[int, ...]  # columns with missing values in the train rows
+
+    @classmethod
+    def fit(cls, values: NDArray[np.float32], rows: NDArray[np.int64]) -> Statistics:
+        """Statistics of `values[rows]`, values (T, F) float32 with NaN for missing, computed in float64.
+
+        A column without any value in these rows counts as constant zero.
+        """
+        seen = values[rows].astype(np.float64)
+        known = np.isfinite(seen)
+        count = np.maximum(known.sum(axis=0), 1)
+        mean = np.where(known, seen, 0.0).sum(axis=0) / count
+        std = np.sqrt((np.where(known, seen - mean, 0.0) ** 2).sum(axis=0) / count)
+        constant = std <= 1e-9 * np.abs(mean)
+        return cls(
+            mean=mean,
+            std=np.where(constant, 1.0, std),
+            flagged=tuple(int(i) for i in np.flatnonzero(~known.all(axis=0))),
+        )
+
+
+class Forecaster(nn.Module):
+    """A network between raw inputs and answers in the target's unit.
+
+    forward: past (B, L, F) float32, oldest step first, NaN = missing  ->  (B, H, K) float32, in each target's unit.
+    The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
+    network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
+    last known value, or mean and standard deviation.
+    """
+
+    def __init__(self, network: nn.Module, statistics: Statistics, n_targets: int, normalisation: Normalisation) -> None:
+        super().__init__()
+        if normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}")
+        self.network = network
+        self.n_targets = n_targets
+        self.normalisation = normalisation
+        self.mean: Tensor
+        self.std: Tensor
+        self.flagged: Tensor
+        self.register_buffer("mean", torch.from_numpy(statistics.mean).float())
+        self.register_buffer("std", torch.from_numpy(statistics.std).float())
+        self.register_buffer("flagged", torch.tensor(statistics.flagged, dtype=torch.int64))
+
+    @staticmethod
+    def channels(statistics: Statistics) -> int:
+        """How many channels C the network sees: each column, and a flag for each column that had missing values."""
+        return len(statistics.mean) + len(statistics.flagged)
+
+    def forward(self, past_BLF: Tensor) -> Tensor:
+        return self.in_units(self.scaled(past_BLF))
+
+    def scaled(self, past_BLF: Tensor) -> Tensor:
+        """The answer (B, H, K) in train standard deviations from the train mean: what the loss compares."""
+        valid_BLF = (past_BLF - past_BLF) == 0  # false for NaN and for both infinities
+        x_BLF = torch.where(valid_BLF, (past_BLF - self.mean) / self.std, 0.0).clamp(-LIMIT, LIMIT)
+        shift_B1F, scale_B1F = self._window(x_BLF, valid_BLF)
+        if shift_B1F is not None:
+            x_BLF = torch.where(valid_BLF, x_BLF - shift_B1F, 0.0)
+        if scale_B1F is not None:
+            x_BLF = x_BLF / scale_B1F
+        if self.flagged.numel():
+            flags = (~valid_BLF).index_select(2, self.flagged).to(x_BLF.dtype)
+            x_BLF = torch.cat([x_BLF, flags], dim=2)
+        y_BHK: Tensor = self.network(x_BLF).float()
+        if scale_B1F is not None:
+            y_BHK = y_BHK * scale_B1F[:, :, : self.n_targets]
+        if shift_B1F is not None:
+            y_BHK = y_BHK + shift_B1F[:, :, : self.n_targets]
+        return y_BHK
+
+    def in_units(self, y_BHK: Tensor) -> Tensor:
+        return y_BHK * self.std[: self.n_targets] + self.mean[: self.n_targets]
+
+    def scale_targets(self, future_BHK: Tensor) -> Tensor:
+        """Targets in their unit -> what `scaled` should have answered."""
+        return (future_BHK - self.mean[: self.n_targets]) / self.std[: self.n_targets]
+
+    def _window(self, x_BLF: Tensor, valid_BLF: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if self.normalisation == "none":
+            return None, None
+        if self.normalisation == "last":
+            steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
+            last_known = (steps * valid_BLF).amax(dim=1, keepdim=True)  # 0 where nothing is known: x is 0 there
+            return x_BLF.gather(1, last_known), None
+        count = valid_BLF.sum(dim=1, keepdim=True).clamp(min=1).to(x_BLF.dtype)
+        mean = x_BLF.sum(dim=1, keepdim=True) / count
+        variance = torch.where(valid_BLF, x_BLF - mean, 0.0).square().sum(dim=1, keepdim=True) / count
+        return mean, (variance + 1e-5).sqrt()

@@ -1,0 +1,53 @@
+"""The search space of each family, as pure data: one file a family, named like its file in `models/`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+FAMILIES: tuple[str, ...] = tuple(
+    sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Space:
+    """What a study searches. Names are "group.name", groups "input", "model" and "fit"; bounds are inclusive."""
+
+    family: str
+    ranges: Mapping[str, BaseDistribution]
+    default: Mapping[str, Any]  # the first trial; a value for every range
+
+
+def load(family: str) -> Space:
+    """The space of a family: its file's SPACE and DEFAULT, flattened."""
+    module = importlib.import_module(f"search_spaces.{family}")
+    return Space(family=family, ranges=flatten(module.SPACE), default=flatten(module.DEFAULT))
+
+
+def flatten(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """{"fit": {"lr": x}} -> {"fit.lr": x}"""
+    return {f"{group}.{name}": value for group, names in groups.items() for name, value in names.items()}
+
+
+def unflatten(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """{"fit.lr": x} -> {"fit": {"lr": x}}; every group that a trial needs is there, if empty."""
+    groups: dict[str, dict[str, Any]] = {"window": {}, "input": {}, "model": {}, "fit": {}}
+    for key, value in params.items():
+        group, name = key.split(".", 1)
+        groups[group][name] = value
+    return groups
+
+
+def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -> list[str]:
+    """Names of the numbers whose value lies on a bound of its range: widen these and search again."""
+    return [
+        name
+        for name, d in ranges.items()
+        if isinstance(d, IntDistribution | FloatDistribution) and d.low < d.high and params[name] in (d.low, d.high)
+    ]

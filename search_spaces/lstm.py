@@ -1,0 +1,29 @@
+"""LSTM study: does a second layer pay, once width, step size and what is taken off each window are tuned for it?"""
+
+from __future__ import annotations
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+SPACE = {
+    "input": {
+        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
+    },
+    "model": {
+        "layers": CategoricalDistribution([1, 2]),  # scientific: what we compare
+        "hidden": IntDistribution(16, 96, step=16),  # nuisance: tuned to be fair, like all below
+        "pooling": CategoricalDistribution(["last", "mean"]),
+        "dropout": FloatDistribution(0.0, 0.4),
+    },
+    "fit": {
+        "lr": FloatDistribution(3e-4, 1e-2, log=True),
+        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
+        "batch_size": CategoricalDistribution([64, 128, 256]),
+        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
+    },
+}
+
+DEFAULT = {
+    "input": {"normalisation": "last"},
+    "model": {"layers": 1, "hidden": 48, "pooling": "last", "dropout": 0.1},
+    "fit": {"lr": 2e-3, "weight_decay": 1e-4, "batch_size": 128, "loss": "mae"},
+}

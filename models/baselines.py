@@ -19,9 +19,12 @@ Floats = NDArray[np.floating[Any]]
 Float64s = NDArray[np.float64]
 Int64s = NDArray[np.int64]
 
-_SIGNIFICANT = 4.0  # standard errors of an autocorrelation of noise; few enough chance hits among hundreds of lags
-_WEAKEST = 0.1  # autocorrelation below which a season does not help a forecast, however long the series
-_AS_GOOD = 0.9  # a shorter season with this part of the highest autocorrelation is the season itself
+_FEWEST = 3  # whole seasons that must have been seen
+_CERTAIN = 9.0  # variance ratio that 99 in 100 series without a season stay below, at every length of 40 to 2,000 rows
+_WEAKEST = 0.02  # share of variance below which a season is too weak to matter, however certain
+_AS_GOOD = 0.9  # a season that divides the strongest one and explains this part of it is the season itself
+_RARE = 3.0  # mean absolute deviations beyond which a value counts no more, so that a few outliers do not decide
+_ENOUGH = 50  # of the longest seasons: rows before the last so many add nothing but time
 
 
 def forecast(
@@ -67,35 +70,31 @@ def forecast(
 
 
 def last_known(values: Floats, origins: Int64s, starts: Int64s, means: Floats) -> Float64s:
-    """The last known value of each target before each origin, within its segment: (N, K); the mean where there is none."""
+    """Each target's last known value before each origin, within its segment: (N, K); the mean where there is none."""
     return _history(values, origins, starts, means).last
 
 
-def find_season(values: Floats, max_season: int) -> int:
-    """The length in rows of the strongest repetition in values (T,), at most max_season; 1 where there is none.
+def find_season(values: Floats, max_season: int = 400) -> int:
+    """The length in rows of the strongest season in values (T,), oldest first, at most max_season; 1 if there is none.
 
-    It is the lag of the highest local peak in the autocorrelation of the values' differences (which have no trend), if
-    that peak cannot be chance, or the shortest lag that it is a multiple of and that is nearly as high. Three whole
-    seasons must have been seen. Missing values (NaN) are left out; gaps between rows must have been filled with them.
+    For each length m the trend, a moving average over m rows, is taken off; what remains is averaged by phase, and the
+    share of its variance that these averages explain, less what chance would explain, is the strength of the season
+    (in the spirit of FPP3 4.3). Of the lengths whose strength cannot be chance the strongest is returned, or the
+    shortest that divides it and is nearly as strong. Autocorrelation was tried first: it takes noise for a season in
+    series that measure in coarse units and misses a day in those that drift.
+
+    values may be one segment, or the whole train part with missing rows as NaN. Three whole seasons must be there.
     """
-    changes = np.diff(np.asarray(values, np.float64))
-    longest = min(max_season, len(values) // 3)
-    if longest < 2:
+    recent = np.asarray(values, np.float64)[-_ENOUGH * max(max_season, 2) :]
+    lengths = np.arange(2, min(max_season, len(recent) // _FEWEST) + 1)
+    found = np.array([_season_strength(recent, int(m)) for m in lengths]).reshape(-1, 2)
+    strength, certainty = found[:, 0], found[:, 1]
+    likely = (strength > _WEAKEST) & (certainty > _CERTAIN)
+    if not likely.any():
         return 1
-    correlation, pairs = _autocorrelation(changes, longest + 1)
-    floor = np.maximum(_WEAKEST, _SIGNIFICANT / np.sqrt(np.maximum(pairs, 1)))
-    lags = np.arange(2, longest + 1)
-    here = correlation[lags]
-    peak = (here > correlation[lags - 1]) & (here >= correlation[lags + 1]) & (here > floor[lags])
-    peaks = lags[peak]
-    if not len(peaks):
-        return 1
-    best = int(peaks[np.argmax(correlation[peaks])])
-    for lag in peaks[peaks < best]:
-        times = round(best / lag)
-        if abs(best - times * lag) <= 1 and correlation[lag] >= _AS_GOOD * correlation[best]:
-            return int(lag)
-    return best
+    best = int(np.argmax(np.where(likely, strength, 0.0)))
+    divides = (lengths[best] % lengths == 0) & likely & (strength >= _AS_GOOD * strength[best])
+    return int(lengths[divides][0])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,18 +119,34 @@ def _history(values: Floats, origins: Int64s, starts: Int64s, means: Floats) -> 
     return _History(last=last, last_row=last_row, slope=rise / np.maximum(last_row - first_row, 1))
 
 
-def _autocorrelation(values: Float64s, max_lag: int) -> tuple[Float64s, Float64s]:
-    """Autocorrelation and number of known pairs at lags 0 to max_lag, by the fast Fourier transform."""
+def _season_strength(values: Float64s, season: int) -> tuple[float, float]:
+    """Share of the detrended variance that the phase explains, less chance's share, and its ratio to the rest."""
     known = np.isfinite(values)
-    count = known.sum()
-    centred = np.where(known, values, 0.0)
-    centred = np.where(known, centred - centred.sum() / max(count, 1), 0.0)
-    size = 1 << (len(values) + max_lag).bit_length()
-    products, pairs = (
-        np.fft.irfft(np.abs(np.fft.rfft(part, size)) ** 2, size)[: max_lag + 1] for part in (centred, known * 1.0)
-    )
-    pairs = np.round(pairs)
-    variance = products[0] / max(count, 1)
-    if variance <= 0:
-        return np.zeros(max_lag + 1), pairs
-    return np.where(pairs > 0, products / np.maximum(pairs, 1) / variance, 0.0), pairs
+    filled = np.where(known, values, 0.0)
+    count = _moving_sum(known.astype(np.float64), season)
+    trend = _moving_sum(filled, season) / np.maximum(count, 1)
+    inside = slice(season // 2, season // 2 + len(trend))
+    counts = known[inside] & (count >= season / 2)
+    cycles = len(trend) // season
+    if cycles < _FEWEST - 1:
+        return 0.0, 0.0
+    whole = slice(len(trend) - cycles * season, None)  # the latest
+    counts = counts[whole].reshape(cycles, season)
+    rest = np.where(counts, (filled[inside] - trend)[whole].reshape(cycles, season), 0.0)
+    size = counts.sum(axis=0)
+    usual = float(np.abs(rest).sum()) / max(int(size.sum()), 1)
+    rest = rest.clip(-_RARE * usual, _RARE * usual)
+    phase = rest.sum(axis=0) / np.maximum(size, 1)
+    phase -= (phase * size).sum() / max(size.sum(), 1)
+    total = float(np.square(rest).sum())
+    if total <= 1e-12 * float(np.square(filled).sum()):  # nothing but the moving sum's rounding
+        return 0.0, 0.0
+    explained = float((size * np.square(phase)).sum()) / total
+    strength = (explained - 1 / cycles) / (1 - 1 / cycles)
+    return strength, cycles * strength / max(1 - strength, 1e-9)
+
+
+def _moving_sum(values: Float64s, length: int) -> Float64s:
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    moving: Float64s = total[length:] - total[:-length]
+    return moving

@@ -42,9 +42,7 @@ class Windows:
         self.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.device)
         self.lookback = lookback
         # Each past is one contiguous run of L * F numbers, so that the gather copies whole runs.
-        self.past = table_TF.as_strided(
-            (len(table_TF) - lookback + 1, lookback, n_columns), (n_columns, n_columns, 1)
-        )
+        self.past = table_TF.as_strided((len(table_TF) - lookback + 1, lookback, n_columns), (n_columns, n_columns, 1))
         self.targets_TK = table_TF[:, :n_targets]
         self.ahead = torch.from_numpy(np.asarray(steps) - 1).to(self.device)
 

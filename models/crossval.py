@@ -80,7 +80,9 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
     return Forecaster(module.Model(config), statistics, problem.table.n_targets, params["input"]["normalisation"])
 
 
-def lookback_windows(problem: Problem, origins: NDArray[np.int64], lookback: int, device: torch.device) -> Windows:
+def lookback_windows(
+    problem: Problem, origins: NDArray[np.int64], lookback: int, device: torch.device | str
+) -> Windows:
     return Windows(
         problem.table.values,
         origins,
@@ -185,9 +187,7 @@ class CrossValidation:
         )
 
 
-def refit(
-    problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu"
-) -> Training:
+def refit(problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu") -> Training:
     """A training on everything before the holdout, without validation: the caller takes as many epochs as it wants.
 
     Fold 0 in the seeds: the folds count from 1.

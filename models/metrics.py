@@ -66,9 +66,7 @@ def score_by_step(truth: Floats, predicted: Floats, last: Floats, mase_scale: fl
         return {name: metric.compute(given, 0) for name, metric in METRICS.items()}
 
 
-def selection(
-    name: str, truth: Floats, predicted: Floats, last: Floats, scales: Floats, mase_scales: Floats
-) -> float:
+def selection(name: str, truth: Floats, predicted: Floats, last: Floats, scales: Floats, mase_scales: Floats) -> float:
     """The one number that ranks trials: metric `name` of truth and predicted (N, H, K), last (N, K).
 
     One target: the metric in that target's unit. Several: each target is first divided by its scale (K,), the standard
@@ -81,9 +79,9 @@ def selection(
     values = np.empty(n_targets)
     for k in range(n_targets):
         scale = float(scales[k]) if n_targets > 1 else 1.0
-        parts = (np.asarray(part[..., k], np.float64) / scale for part in (truth, predicted, last))
+        true, guess, known = (np.asarray(part[..., k], np.float64) / scale for part in (truth, predicted, last))
         with np.errstate(all="ignore"):
-            values[k] = metric.compute(_given(*parts, float(mase_scales[k]) / scale), None)
+            values[k] = metric.compute(_given(true, guess, known, float(mase_scales[k]) / scale), None)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 
@@ -95,12 +93,13 @@ def mase_scale(values: Floats, rows: NDArray[np.int64], segments: NDArray[np.int
     season in rows, 1 for the last-value forecast. Only pairs of rows one season apart count that are both train rows,
     both known, and in one segment; NaN where there is no such pair. Hyndman & Koehler 2006, equation for scaled errors.
     """
+    segment_of = np.full(len(values), -1)
+    for i, (start, stop) in enumerate(segments):
+        segment_of[start:stop] = i
     may_count = np.zeros(len(values), dtype=bool)
     may_count[rows] = True
     may_count &= np.isfinite(values)
-    segment = np.repeat(np.arange(len(segments)), segments[:, 1] - segments[:, 0])
-    segment_of = np.full(len(values), -1)
-    segment_of[np.concatenate([np.arange(a, b) for a, b in segments])] = segment
+    may_count &= segment_of >= 0
     pairs = may_count[season:] & may_count[:-season] & (segment_of[season:] == segment_of[:-season])
     known = np.where(may_count, values, 0.0).astype(np.float64)
     return float(_mean(np.abs(known[season:] - known[:-season]), None, where=pairs))
@@ -128,7 +127,8 @@ def _mean(values: Float64s, axis: Axis, where: NDArray[np.bool_] | None = None) 
     else:
         count = where.sum(axis=axis, dtype=np.float64)
         total = values.sum(axis=axis, where=where)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    mean: Float64s = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return mean
 
 
 def _mse(given: Given, axis: Axis) -> Float64s:
@@ -165,9 +165,7 @@ def _r2(given: Given, axis: Axis) -> Float64s:
         return _mean(given.truth, axis)
     varies = given.truth.max(axis=axis) > given.truth.min(axis=axis)
     spread = np.square(given.truth - given.truth.mean(axis=axis)).sum(axis=axis)
-    part = np.divide(
-        np.square(given.error).sum(axis=axis), spread, out=np.full(np.shape(spread), np.nan), where=varies
-    )
+    part = np.divide(np.square(given.error).sum(axis=axis), spread, out=np.full(np.shape(spread), np.nan), where=varies)
     return np.asarray(1 - part)
 
 

@@ -60,7 +60,9 @@ class Forecaster(nn.Module):
     last known value, or mean and standard deviation.
     """
 
-    def __init__(self, network: nn.Module, statistics: Statistics, n_targets: int, normalisation: Normalisation) -> None:
+    def __init__(
+        self, network: nn.Module, statistics: Statistics, n_targets: int, normalisation: Normalisation
+    ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
             raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}, got {normalisation!r}")

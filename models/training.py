@@ -1,6 +1,6 @@
 """The training loop: a generator of epochs that knows nothing of who listens.
 
-    training = Training(model, train, valid, config, seeds=lambda epoch: draw_seed(seed, trial, fold, epoch), metric=...)
+    training = Training(model, train, valid, config, seeds=lambda epoch: draw_seed(seed, fold, epoch), metric=mae)
     for epoch in training.epochs():
         print(epoch.number, epoch.valid)          # report, stop, checkpoint: the caller's business
     training.restore_best()
@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models import parallel
+from models.batches import Windows
 from models.losses import LOSSES
 from models.preprocess import Forecaster
-from models.batches import Windows
 
 Metric = Callable[[NDArray[np.float32]], float]  # predictions (N, H, K) for the validation windows -> value
 

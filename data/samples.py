@@ -1,0 +1,105 @@
+"""Real tables that come with the package `bokeh-sampledata`: read from its folder, without importing its code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+import pandas as pd
+
+from data.errors import InputError, nearest
+from data.load import read_table
+
+__all__ = ["SAMPLES", "Sample", "read_sample"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """A built-in table, and the roles its columns have unless the user says otherwise.
+
+    `columns` maps the names in the file to those of the table, in order; `time` and `series` are None where the table
+    has no such column; `clean` mends what `check_table` would rightly refuse.
+    """
+
+    name: str
+    description: str
+    source: str
+    file: str
+    columns: Mapping[str, str]
+    time: str | None
+    series: str | None
+    targets: tuple[str, ...]
+    clean: Callable[[pd.DataFrame], pd.DataFrame] = field(default=lambda frame: frame, repr=False)
+
+
+def read_sample(name: str) -> pd.DataFrame:
+    """Return the built-in table `name`, its columns renamed; InputError when there is none of that name."""
+    if name not in SAMPLES:
+        raise InputError(f"no sample {name!r}{nearest(name, SAMPLES)}; known: {', '.join(SAMPLES)}")
+    sample = SAMPLES[name]
+    package = find_spec("bokeh_sampledata")
+    if package is None or not package.submodule_search_locations:
+        raise InputError(f"sample {name!r} needs the package bokeh-sampledata: pip install bokeh-sampledata")
+    path = Path(package.submodule_search_locations[0]) / "_data" / sample.file
+    frame = read_table(str(path))
+    missing = [column for column in sample.columns if column not in frame.columns]
+    if missing:
+        raise InputError(f"sample {name!r}: {path.name} has no column {missing[0]!r}; install bokeh-sampledata>=2026.1")
+    return sample.clean(frame[list(sample.columns)].rename(columns=dict(sample.columns)))
+
+
+def _without_repeated_time(frame: pd.DataFrame) -> pd.DataFrame:
+    """The source has two readings for 2017-03-21 16:30 (4.276 and 4.289); the first is kept."""
+    return frame.drop_duplicates("time", ignore_index=True)
+
+
+_ALL = (
+    Sample(
+        name="sea-temperature",
+        description="sea surface temperature in degrees Celsius, every 30 minutes, February 2016 to March 2017",
+        source="bokeh-sampledata: sea_surface_temperature.csv.gz",
+        file="sea_surface_temperature.csv.gz",
+        columns=MappingProxyType({"time (UTC)": "time", "temperature (celsius)": "temperature"}),
+        time="time",
+        series=None,
+        targets=("temperature",),
+        clean=_without_repeated_time,
+    ),
+    Sample(
+        name="stocks",
+        description="daily prices in US dollars and volumes of five stocks, 2000 to 2013; adj_close counts splits in",
+        source="bokeh-sampledata: stocks.csv.gz",
+        file="stocks.csv.gz",
+        columns=MappingProxyType(
+            {
+                "Ticker": "ticker",
+                "Date": "date",
+                "Open": "open",
+                "High": "high",
+                "Low": "low",
+                "Close": "close",
+                "Volume": "volume",
+                "Adj Close": "adj_close",
+            }
+        ),
+        time="date",
+        series="ticker",
+        targets=("adj_close",),
+    ),
+    Sample(
+        name="titanic",
+        description="1,313 passengers of the Titanic: class, age (years, 557 unknown), sex, and whether they survived",
+        source="bokeh-sampledata: titanic_all.csv",
+        file="titanic_all.csv",
+        columns=MappingProxyType(
+            {"name": "name", "class": "class", "age": "age", "sex": "sex", "survived": "survived"}
+        ),
+        time=None,
+        series=None,
+        targets=("survived",),
+    ),
+)
+SAMPLES: Mapping[str, Sample] = MappingProxyType({sample.name: sample for sample in _ALL})

@@ -1,0 +1,127 @@
+"""A bundle: the directory in which a winner is shipped. Written under a temporary name, renamed when it is whole.
+
+model.onnx  bundle.json  validation.json  vectors.json  README.md  requirements.txt
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.export import INPUT, OUTPUT
+from models.predictor import FORMAT
+from models.validation import Proof, answers, open_session
+
+VECTORS = 3
+
+
+def write_bundle(
+    folder: Path,
+    graph: Path,
+    *,
+    card: dict[str, Any],
+    columns: tuple[str, ...],
+    targets: tuple[str, ...],
+    lookback: int,
+    steps: list[int],
+    proof: Proof,
+    past: NDArray[np.float32],
+) -> None:
+    """Write the bundle of `graph` to `folder`, replacing one that stands there.
+
+    `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
+    `past` (N, L, F) are real windows, of which a few go into vectors.json with their answers.
+    """
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True, mode=0o700)
+    shutil.copyfile(graph, part / "model.onnx")
+    some = past[:: max(1, len(past) // VECTORS)][:VECTORS]
+    outputs = answers(open_session(graph), some, len(some))
+    _write_json(part / "vectors.json", {"inputs": {INPUT: _lists(some)}, "outputs": {OUTPUT: _lists(outputs)}})
+    _write_json(part / "validation.json", proof.as_dict())
+    requirements = f"onnxruntime>={version('onnxruntime')}\nnumpy>={version('numpy')}\n"
+    (part / "requirements.txt").write_text(requirements, encoding="utf8")
+    whole = {
+        "format": FORMAT,
+        **card,
+        "inputs": [
+            {
+                "name": INPUT,
+                "dtype": "float32",
+                "shape": ["batch", lookback, len(columns)],
+                "columns": list(columns),
+                "unit": "each column's own",
+                "order": "oldest step first; NaN = missing",
+            }
+        ],
+        "outputs": [
+            {
+                "name": OUTPUT,
+                "dtype": "float32",
+                "shape": ["batch", len(steps), len(targets)],
+                "columns": list(targets),
+                "unit": "each target's own",
+                "order": "steps ahead as in `steps`",
+            }
+        ],
+        "targets": list(targets),
+        "steps": steps,
+    }
+    (part / "README.md").write_text(_model_card(whole, proof), encoding="utf8")
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(part.iterdir())}
+    _write_json(part / "bundle.json", {**whole, "sha256": sums})
+    shutil.rmtree(folder, ignore_errors=True)
+    part.replace(folder)
+
+
+def _model_card(card: dict[str, Any], proof: Proof) -> str:
+    (inputs,), metrics = card["inputs"], card["metrics"]
+    targets, columns = ", ".join(card["targets"]), ", ".join(inputs["columns"])
+    unit, name = metrics["unit"], metrics["name"]
+    baselines = "".join(f"| {b['name']} | {b['holdout']:.6g} |\n" for b in metrics["baselines"])
+    _, lookback, width = inputs["shape"]
+    return f"""# {card["name"]}: {card["family"]}
+
+Forecasts {targets}, {_ahead(card["steps"])} of {card["calendar"]} ahead, from the last {lookback} steps of: {columns}.
+
+| | {name} on the holdout ({unit}) |
+|---|---|
+| this model | {metrics["holdout"][name]:.6g} |
+{baselines}
+Cross-validated {name}: {metrics["mean"]:.6g} ± {metrics["std"]:.2g} over {len(metrics["folds"])} folds.
+Largest difference between this graph and PyTorch on real rows: {proof.error:.2g} standard deviations of the target.
+One row takes {proof.costs["latency_p50_ms"]:.2g} ms (p50), {proof.costs["latency_p95_ms"]:.2g} ms (p95) on one thread.
+
+```python
+import numpy as np
+import onnxruntime
+
+session = onnxruntime.InferenceSession("model.onnx")
+past = np.zeros((1, {lookback}, {width}), np.float32)  # raw values; columns as above; oldest first; NaN = missing
+future = session.run(None, {{"{INPUT}": past}})[0]      # (1, {len(card["steps"])}, {len(card["targets"])})
+```
+
+`vectors.json` holds inputs with the answers they must give; `validation.json` what was compared, and the costs.
+"""
+
+
+def _ahead(steps: list[int]) -> str:
+    whole = steps == list(range(1, len(steps) + 1))
+    return f"steps 1 to {steps[-1]}" if whole else f"steps {', '.join(map(str, steps))}"
+
+
+def _lists(values: NDArray[np.float32]) -> Any:
+    """Nested lists, NaN and infinities as null, so that every JSON reader takes them."""
+    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+
+
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf8")

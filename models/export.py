@@ -1,0 +1,78 @@
+"""A trained model as one ONNX file: raw columns in, answers in the target's unit out."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+OPSET = 20
+INPUT, OUTPUT = "past", "future"
+
+
+class Average(nn.Module):
+    """The mean answer of several models, each with its own preprocessing: fold models as one graph."""
+
+    def __init__(self, models: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(models)
+
+    def forward(self, past_BLF: Tensor) -> Tensor:
+        return torch.stack([model(past_BLF) for model in self.models]).mean(dim=0)
+
+
+def export_onnx(model: nn.Module, path: Path, *, lookback: int, columns: int, metadata: Mapping[str, str]) -> None:
+    """Write `model` to `path` as a single file, checked with the ONNX checker.
+
+    Input  "past"    (batch, lookback, columns) float32, raw, oldest step first, NaN = missing
+    Output "future"  (batch, H, K)              float32, in the targets' units
+
+    Only batch is free. `metadata` goes into the file. The model is exported on the CPU, in evaluation mode.
+    """
+    model = copy.deepcopy(model).cpu().eval()
+    example = torch.zeros(2, lookback, columns)
+    # The exporter prints its progress and warns about its own internals.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            model,
+            (example,),
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    for node in graph.graph.node:
+        del node.metadata_props[:]  # paths and line numbers of this machine
+        node.doc_string = ""
+    for value in [*graph.graph.input, *graph.graph.output, *graph.graph.value_info, *graph.graph.initializer]:
+        del value.metadata_props[:]
+    graph.doc_string = ""
+    onnx.helper.set_model_props(graph, dict(metadata))
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save_model(graph, str(path))
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

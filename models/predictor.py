@@ -1,0 +1,86 @@
+"""Answers from a bundle, without torch: onnxruntime and numpy are enough.
+
+predictor = Predictor("runs/lstm-sales/bundles/lstm")
+predictor.predict(past)           # (batch, lookback, columns) -> (batch, steps, targets)
+predictor.predict_table(frame)    # the last rows of a pandas table, columns found by name
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+
+
+class BundleError(ValueError):
+    """A bundle that is incomplete, changed since it was written, or of a format this code does not know."""
+
+
+class Predictor:
+    """A bundle, verified and opened. Safe to share between threads, as onnxruntime's sessions are."""
+
+    def __init__(self, bundle: str | Path) -> None:
+        self.bundle = Path(bundle)
+        self.card = verify(self.bundle)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(
+            str(self.bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+        (self.input,) = self.card["inputs"]
+        self.columns: list[str] = self.input["columns"]
+        self.targets: list[str] = self.card["targets"]
+        self.steps: list[int] = self.card["steps"]
+        self.lookback: int = self.input["shape"][1]
+
+    def predict(self, past: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """(batch, lookback, columns), raw values in `columns`' order, oldest first, NaN = missing -> (batch, H, K).
+
+        Answers are float32 in the targets' units. ValueError where the shape is another.
+        """
+        wanted = (self.lookback, len(self.columns))
+        if past.ndim != 3 or past.shape[1:] != wanted:
+            raise ValueError(f"past must be (batch, {wanted[0]} steps, {wanted[1]} columns), got {past.shape}")
+        answers: NDArray[np.float32] = self.session.run(None, {self.input["name"]: past.astype(np.float32)})[0]
+        return answers
+
+    def predict_table(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+        """(H, K) for what follows the last row of `frame`, whose rows are in time order, a step apart.
+
+        ValueError where a column is missing or there are fewer rows than the lookback.
+        """
+        missing = [name for name in self.columns if name not in frame.columns]
+        if missing:
+            raise ValueError(f"the table lacks column {missing[0]!r}; needed are {', '.join(self.columns)}")
+        if len(frame) < self.lookback:
+            raise ValueError(f"{self.lookback} rows are needed to look back on, got {len(frame)}")
+        past = frame[self.columns].iloc[-self.lookback :].to_numpy(np.float32)
+        first: NDArray[np.float32] = self.predict(past[None])[0]
+        return first
+
+
+def verify(bundle: Path) -> dict[str, Any]:
+    """The bundle's card, after every file was held against its sha256. BundleError names what differs."""
+    try:
+        card: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{bundle}: no readable bundle.json ({error})") from None
+    if card.get("format") != FORMAT:
+        raise BundleError(f"{bundle}: bundle format {card.get('format')!r}, this code reads {FORMAT}")
+    for name, sum_ in card["sha256"].items():
+        file = bundle / name
+        if not file.is_file():
+            raise BundleError(f"{bundle}: {name} is missing")
+        if hashlib.sha256(file.read_bytes()).hexdigest() != sum_:
+            raise BundleError(f"{bundle}: {name} was changed since the bundle was written (sha256 differs)")
+    return card

@@ -1,0 +1,181 @@
+"""Proof that a graph answers as PyTorch does, and what it costs to ask it.
+
+An error is the difference between the two answers in standard deviations of the target. Allowed is `tolerance` of
+them, plus twice the spacing of float32 at the answer (which matters only where a target's mean is hundreds of its
+deviations from zero); for answers that lie further than a deviation from the target's mean, as edge rows provoke,
+`tolerance` of that distance.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from models.export import INPUT
+
+BATCHES = (1, 2, 17, 1024)
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One set of rows at one batch size: the worst output, and where it is."""
+
+    rows: str  # "holdout", or the edge's name
+    batch: int
+    compared: int  # windows
+    error: float  # largest, in standard deviations of its target
+    allowed: float  # at that place, in the same unit
+    worst: str  # "window 3, step 24, target OT: onnx 7.5, torch 7.4"
+    passed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    tolerance: float
+    checks: tuple[Check, ...]
+    costs: dict[str, float]
+
+    @property
+    def passed(self) -> bool:
+        return all(check.passed for check in self.checks)
+
+    @property
+    def error(self) -> float:
+        """The largest error on real rows, in standard deviations of the target."""
+        return max(check.error for check in self.checks if check.rows == "holdout")
+
+    def as_dict(self) -> dict[str, Any]:
+        verdict = "equal" if self.passed else "different"
+        checks = [asdict(check) for check in self.checks]
+        return {"verdict": verdict, "error": self.error, **asdict(self), "checks": checks}
+
+
+def prove(
+    model: nn.Module,
+    graph: Path,
+    past: NDArray[np.float32],
+    *,
+    targets: tuple[str, ...],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    tolerance: float,
+) -> Proof:
+    """Compare `graph` with `model` (on the CPU, in evaluation mode) on real rows `past` (N, L, F) and on edge rows.
+
+    mean and std (F,) are the train rows', the targets first. At every batch size all of `past` is compared at 1024,
+    as many windows as 64 calls take at the smaller ones.
+    """
+    session = open_session(graph)
+    model = model.cpu().eval()
+    checks = []
+    for batch in BATCHES:
+        rows = past if batch == max(BATCHES) else past[: 64 * batch]
+        checks.append(_compare("holdout", model, session, rows, batch, targets, mean, std, tolerance))
+    for name, rows in edge_rows(past, mean, std).items():
+        for batch in BATCHES:
+            tiled = np.resize(rows, (max(batch, len(rows)), *rows.shape[1:]))
+            checks.append(_compare(name, model, session, tiled, batch, targets, mean, std, tolerance))
+    return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
+
+
+def open_session(graph: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+
+
+def answers(session: onnxruntime.InferenceSession, past: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
+    parts = [session.run(None, {INPUT: past[i : i + batch]})[0] for i in range(0, len(past), batch)]
+    joined: NDArray[np.float32] = np.concatenate(parts)
+    return joined
+
+
+def edge_rows(
+    past: NDArray[np.float32], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> dict[str, NDArray[np.float32]]:
+    """Windows that real data seldom has: name -> (n, L, F)."""
+    rng = np.random.default_rng(0)
+    some = past[:: max(1, len(past) // 8)][:8].copy()
+    columns = some.shape[2]
+    holes = np.where(rng.random(some.shape) < 0.3, np.nan, some)
+    one_missing = np.repeat(some[:1], columns, axis=0)
+    for i in range(columns):
+        one_missing[i, :, i] = np.nan
+    last_missing = some.copy()
+    last_missing[:, -1] = np.nan
+    outliers = mean + std * rng.choice([-1e3, 1e3], size=some.shape)
+    largest = np.finfo(np.float32).max * rng.choice([-1.0, 1.0], size=some.shape)
+    rows = {
+        "all missing": np.full_like(some[:1], np.nan),
+        "a column missing": one_missing,
+        "holes": holes,
+        "last step missing": last_missing,
+        "infinite": np.where(rng.random(some.shape) < 0.1, np.inf, some),
+        "constant": np.broadcast_to(mean, some[:1].shape),
+        "zero": np.zeros_like(some[:1]),
+        "1,000 deviations out": outliers,
+        "largest float32": largest,
+    }
+    return {name: values.astype(np.float32) for name, values in rows.items()}
+
+
+def measure(graph: Path) -> dict[str, float]:
+    """Costs of the graph in a process of its own without torch: see `models.measure`."""
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    done = subprocess.run(
+        [sys.executable, "-m", "models.measure", str(graph)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    costs: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return costs
+
+
+def _compare(
+    name: str,
+    model: nn.Module,
+    session: onnxruntime.InferenceSession,
+    past: NDArray[np.float32],
+    batch: int,
+    targets: tuple[str, ...],
+    mean: NDArray[np.float64],
+    std: NDArray[np.float64],
+    tolerance: float,
+) -> Check:
+    onnx_NHK = answers(session, past, batch).astype(np.float64)
+    with torch.inference_mode():
+        parts = [model(torch.from_numpy(past[i : i + _CHUNK])) for i in range(0, len(past), _CHUNK)]
+    torch_NHK = torch.cat(parts).numpy().astype(np.float64)
+    scale = std[: len(targets)]
+    away = np.maximum(1.0, np.abs(torch_NHK - mean[: len(targets)]) / scale)
+    spacing = np.spacing(np.abs(torch_NHK).astype(np.float32)).astype(np.float64) / scale
+    allowed = tolerance * (away if name != "holdout" else 1.0) + 2 * spacing
+    error = np.abs(onnx_NHK - torch_NHK) / scale
+    error = np.where(np.isfinite(onnx_NHK) & np.isfinite(torch_NHK), error, np.inf)
+    n, h, k = np.unravel_index(int((error / allowed).argmax()), error.shape)
+    found = f"onnx {onnx_NHK[n, h, k]:.9g}, torch {torch_NHK[n, h, k]:.9g}"
+    return Check(
+        rows=name,
+        batch=batch,
+        compared=len(past),
+        error=float(error.max()),
+        allowed=float(allowed[n, h, k]),
+        worst=f"window {n}, output {h + 1} ahead, target {targets[k]}: {found}",
+        passed=bool((error <= allowed).all()),
+    )

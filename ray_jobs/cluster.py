@@ -1,0 +1,49 @@
+"""Ray, started here or found; and what it must have for the trials asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+import ray
+
+from data.errors import InputError
+from ray_jobs.config import Resources
+
+# Tune's own snapshot is a cache here, and its loggers write what the study database holds already.
+_TUNE = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+
+
+def connect() -> None:
+    """The cluster that RAY_ADDRESS or this machine names, else a new one on this machine alone."""
+    for name, value in _TUNE.items():
+        os.environ.setdefault(name, value)
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.WARNING, configure_logging=True)
+
+
+def versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("ray", "torch", "onnx", "onnxruntime", "optuna", "numpy", "pandas")}
+
+
+def check(resources: Resources) -> None:
+    """InputError where one trial needs more than the whole cluster has."""
+    has: dict[str, Any] = ray.cluster_resources()
+    for name, each in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
+        needed, there = each * resources.workers_per_trial, has.get(name, 0)
+        if needed > there:
+            key = f"resources.{name.lower()}s_per_trial={each:g}"
+            workers = f" x workers_per_trial={resources.workers_per_trial}" if resources.workers_per_trial > 1 else ""
+            raise InputError(f"{key}{workers} needs {needed:g} {name}s, the cluster has {there:g}; ask for less")
+
+
+def cores() -> int:
+    return int(ray.cluster_resources().get("CPU", 1))

@@ -1,0 +1,279 @@
+"""The configuration of a run: one YAML file, or the same keys as flags; a flag wins over the file, the file over the
+defaults.
+
+    python ray_jobs/tune_lstm.py --config my.yaml --trials 50 --search.scheduler none
+
+Everything is checked before anything starts; what is wrong is said in one line (`InputError`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data.errors import InputError, nearest
+
+Scheme = Literal["auto", "walk_forward", "sliding", "blocked", "grouped"]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Data(Section):
+    path: str | None = None
+    """CSV, CSV.gz, Parquet file or folder; a local path, or s3://, gs://, file://"""
+    sample: str | None = None
+    """a built-in table instead of a path: sea-temperature, stocks"""
+    time: str | None = None
+    """the time column; found by itself where only one column holds times"""
+    series: str | None = None
+    """the column that names the series of a panel"""
+    targets: list[str] = []
+    """what is forecast"""
+    past: Literal["auto"] | list[str] = "auto"
+    """inputs known up to now, besides the targets; auto: every other numeric column"""
+    fill_gaps: Annotated[int, Field(ge=0)] = 0
+    """gaps of at most so many steps are filled with missing values; longer ones cut the series"""
+
+
+class Window(Section):
+    lookback: Steps | list[Steps] = 96
+    """steps a forecast looks back on; a list is searched"""
+    horizon: Steps = 24
+    """steps ahead, from the next one on"""
+    horizons: list[Steps] = []
+    """chosen steps ahead instead, e.g. 6,9,12"""
+
+    @property
+    def lookbacks(self) -> list[int]:
+        return sorted(set(self.lookback)) if isinstance(self.lookback, list) else [self.lookback]
+
+    @property
+    def steps(self) -> list[int]:
+        return sorted(set(self.horizons)) or list(range(1, self.horizon + 1))
+
+    @model_validator(mode="after")
+    def _some_lookback(self) -> Window:
+        if not self.lookbacks:
+            raise ValueError("window.lookback is an empty list; give at least one number of steps")
+        return self
+
+
+class Validation(Section):
+    scheme: Scheme = "auto"
+    """auto is walk_forward"""
+    folds: Annotated[int, Field(ge=2, le=100)] = 5
+    holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    """the share of time, at the end, that is scored once, for the winner"""
+    embargo: Annotated[int, Field(ge=0)] = 0
+    """steps left out between training and validation, besides what the windows need"""
+
+
+class Search(Section):
+    algorithm: Literal["tpe", "random", "grid", "hyperopt"] = "tpe"
+    scheduler: Literal["asha", "none", "median", "hyperband", "pbt"] = "asha"
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
+    time_budget: Annotated[float, Field(gt=0)] | None = None
+    """seconds after which no trial goes on"""
+    metric: Literal["auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "directional_accuracy"] = "auto"
+    """auto is mae"""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+class Resources(Section):
+    cpus_per_trial: Annotated[int, Field(ge=1)] = 1
+    """for each worker of a trial"""
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 0
+    workers_per_trial: Annotated[int, Field(ge=1)] = 1
+    concurrent: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """trials at one time; auto: as many as fit"""
+
+
+class Export(Section):
+    winner: Literal["auto", "refit", "average"] = "auto"
+    """refit: one model on all rows before the holdout; average: the fold models in one graph; auto: refit after
+    walk_forward and sliding, else average"""
+    tolerance: Annotated[float, Field(gt=0)] = 1e-5
+    """the largest error of the graph against PyTorch, in standard deviations of the target"""
+
+
+class Config(Section):
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] | None = None
+    """the run folder's name: letters, digits, dot, dash, underscore; default <families>-<data>"""
+    runs: str | None = None
+    """where run folders are made; default runs, in a Ray job ~/foldline-runs"""
+    data: Data = Data()
+    window: Window = Window()
+    validation: Validation = Validation()
+    search: Search = Search()
+    resources: Resources = Resources()
+    export: Export = Export()
+
+
+SHORT = {
+    "--data": "data.path",
+    "--sample": "data.sample",
+    "--time": "data.time",
+    "--series": "data.series",
+    "--target": "data.targets",
+    "--lookback": "window.lookback",
+    "--horizon": "window.horizon",
+    "--folds": "validation.folds",
+    "--trials": "search.trials",
+    "--max-epochs": "search.max_epochs",
+    "--time-budget": "search.time_budget",
+    "--seed": "search.seed",
+}
+
+
+def parse(arguments: Sequence[str], *, prog: str, description: str) -> Config:
+    """Flags, and the file that `--config` names, as a checked configuration.
+
+    Raises InputError (one line) for what is wrong; `--help` prints and exits 0, as argparse does.
+    """
+    keys = dict(_leaves(Config))
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--config", metavar="FILE", help="a YAML file with the same keys")
+    by_key = {key: short for short, key in SHORT.items()}
+    for key, text in keys.items():
+        names = [by_key[key]] if key in by_key else []
+        parser.add_argument(*names, f"--{key}", dest=key, metavar="X", help=text.replace("%", "%%"))
+    given = vars(parser.parse_args(arguments))
+    merged = _read(Path(given.pop("config"))) if "config" in given else {}
+    for key, text in given.items():
+        _put(merged, key, _flag_value(key, text))
+    return check(merged)
+
+
+def check(tree: dict[str, Any]) -> Config:
+    """A nested mapping as a configuration; InputError names the key, the rule and the value."""
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+    if config.data.path and config.data.sample:
+        raise InputError(f"data.path={config.data.path!r} and data.sample={config.data.sample!r} exclude each other")
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """The complete configuration; `--config` reads it back to the same one."""
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        found = re.search(r"unrecognized arguments: (\S+)", message)
+        if found:
+            flag = found[1].split("=")[0]
+            known = [*self._option_string_actions]
+            raise InputError(f"unknown flag {flag}{nearest(flag, known)}; --help lists all")
+        raise InputError(f"{message}; --help lists all flags")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with its two traps mended: 1e-3 is a number, and a key that comes twice is refused."""
+
+
+def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]
+    twice = [key for i, key in enumerate(keys) if key in keys[:i]]
+    if twice:
+        raise InputError(f"line {node.start_mark.line + 1}: key {twice[0]!r} stands twice; keep one")
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.load(file.read_text(encoding="utf8"), Loader=_Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise InputError(f"--config {file}: there is no such file") from None
+    except InputError as error:
+        raise InputError(f"--config {file}: {error}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
+        raise InputError(f"--config {file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"--config {file}: the file must be a mapping of sections, got {type(tree).__name__}")
+    return tree
+
+
+def _flag_value(key: str, text: str) -> Any:
+    """A flag's text as YAML reads it; names are split at commas where the key takes a list."""
+    if key in ("data.targets", "data.past", "window.horizons") or (key == "window.lookback" and "," in text):
+        text = text.strip("[]")
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        if parts == ["auto"] and key == "data.past":
+            return "auto"
+        return parts if key.startswith("data.") else [_scalar(part) for part in parts]
+    section, _, name = key.rpartition(".")
+    if key in ("name", "runs") or (section == "data" and name != "fill_gaps"):
+        return text
+    return _scalar(text)
+
+
+def _scalar(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, InputError, ValueError):
+        return text
+
+
+def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+    section, _, name = key.rpartition(".")
+    if section:
+        inner = tree.get(section)
+        if inner is None:
+            inner = tree[section] = {}
+        if not isinstance(inner, dict):
+            raise InputError(f"{section} must be a mapping of keys, got {inner!r}")
+        tree = inner
+    tree[name] = value
+
+
+def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(key, help text) of every setting; the text under a setting is its help."""
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from _leaves(info.annotation, f"{name}.")
+        else:
+            default = "" if info.default in (None, []) else f"default {info.default}"
+            choices = [str(choice) for choice in getattr(info.annotation, "__args__", ()) if isinstance(choice, str)]
+            text = "; ".join(part for part in (info.description or "", ", ".join(choices), default) if part)
+            yield f"{prefix}{name}", " ".join(text.split())
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"] if isinstance(part, str | int)]
+    sections = [name for name, info in Config.model_fields.items() if _is_section(info.annotation)]
+    depth = 2 if location and location[0] in sections else 1
+    key = ".".join(location[:depth])
+    if first["type"] == "extra_forbidden":
+        known = dict(_leaves(Config)) if depth == 2 else {**dict(_leaves(Config)), **dict.fromkeys(sections, "")}
+        return f"unknown key {key!r}{nearest(key, list(known))}; --help lists all keys"
+    value = first["input"]
+    shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message[0].lower()}{message[1:]}, got {shown}" if key else message
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

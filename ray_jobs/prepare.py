@@ -1,0 +1,108 @@
+"""From a configuration to the problem that every trial is judged on: read, check, split, audit."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.audit import audit
+from data.errors import InputError, nearest
+from data.folds import split
+from data.load import read_table
+from data.samples import SAMPLES, read_sample
+from data.table import Table, check_table
+from models.crossval import Problem, find_seasons
+from ray_jobs.config import Config
+
+DEFAULT_SAMPLE = "sea-temperature"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the table came from, for people and for the run's default name."""
+
+    short: str
+    full: str
+
+
+def complete(config: Config) -> Config:
+    """The configuration with what the data decides: absolute path, a sample's columns, the default sample.
+
+    Raises InputError where no target is given for a table of the user's own.
+    """
+    data = config.data
+    if data.path is None:
+        name = data.sample or DEFAULT_SAMPLE
+        if name not in SAMPLES:
+            raise InputError(f"no sample {name!r}{nearest(name, SAMPLES)}; known: {', '.join(SAMPLES)}")
+        sample = SAMPLES[name]
+        if sample.time is None and data.time is None:
+            raise InputError(
+                f"data.sample={sample.name!r} is a table of rows, not of times; sequence models need times"
+            )
+        data = data.model_copy(
+            update={
+                "sample": sample.name,
+                "time": data.time or sample.time,
+                "series": data.series or sample.series,
+                "targets": data.targets or list(sample.targets),
+            }
+        )
+    elif not data.targets:
+        raise InputError("no target given; name the column to forecast, e.g. --target sales")
+    elif "://" not in data.path:
+        data = data.model_copy(update={"path": str(Path(data.path).expanduser().resolve())})
+    runs = Path(config.runs).expanduser() if config.runs else _default_runs()
+    return config.model_copy(update={"data": data, "runs": str(runs.resolve())})
+
+
+def source(config: Config) -> Source:
+    if config.data.path is None:
+        name = str(config.data.sample)
+        return Source(short=name, full=f"built-in sample {name}")
+    name = Path(config.data.path).name.split(".")[0] or "table"
+    short = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60].strip("-_") or "table"
+    return Source(short=short, full=config.data.path)
+
+
+def problem(config: Config) -> Problem:
+    """Read and check everything; raises InputError (one line) for whatever is wrong with the data."""
+    data, validation = config.data, config.validation
+    frame = read_table(data.path) if data.path else read_sample(str(data.sample))
+    table: Table = check_table(
+        frame,
+        time=data.time,
+        series=data.series,
+        targets=data.targets,
+        past=data.past,
+        fill_gaps=data.fill_gaps,
+    )
+    steps = np.array(config.window.steps, np.int64)
+    lookback = max(config.window.lookbacks)
+    parts = split(
+        table,
+        scheme=validation.scheme,
+        n_folds=validation.folds,
+        holdout=validation.holdout,
+        embargo=validation.embargo,
+        lookback=lookback,
+        steps=steps,
+    )
+    audit(table, parts, lookback=lookback, steps=steps)
+    return Problem(
+        table=table,
+        split=parts,
+        steps=steps,
+        metric="mae" if config.search.metric == "auto" else config.search.metric,
+        seed=config.search.seed,
+        seasons=find_seasons(table, parts.final.rows),
+    )
+
+
+def _default_runs() -> Path:
+    # A job's working directory is a copy that goes away with the job.
+    in_job = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return Path.home() / "foldline-runs" if in_job else Path("runs")

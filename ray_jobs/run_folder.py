@@ -1,0 +1,110 @@
+"""A run's folder: made once, locked while it is worked on, every file whole or absent, `DONE` last."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.errors import InputError
+from models.crossval import Problem
+
+
+class RunFolder:
+    """runs/<name>/ and what is written into it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def study_url(self) -> str:
+        return f"sqlite:///{self.path / 'study.db'}"
+
+    def bundle(self, family: str) -> Path:
+        return self.path / "bundles" / family
+
+    def write_text(self, name: str, text: str) -> None:
+        self._whole(name, lambda file: file.write_text(text, encoding="utf8"))
+
+    def write_json(self, name: str, content: Any) -> None:
+        self.write_text(name, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def write_table(self, name: str, frame: pd.DataFrame) -> None:
+        self._whole(name, lambda file: frame.to_parquet(file, compression="zstd", index=False))
+
+    def _whole(self, name: str, write: Callable[[Path], Any]) -> None:
+        part = self.path / f".{name}.part"
+        write(part)
+        part.replace(self.path / name)
+
+
+@contextmanager
+def take(runs: Path, name: str | None, default: str) -> Iterator[RunFolder]:
+    """Make and lock the run's folder; without a name of the user's own, `default` with the first free number.
+
+    InputError where the name is taken, or the folder cannot be written. The lock dies with this process.
+    """
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        path = _make(runs, name, default)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"cannot write the run folder {runs / (name or default)}: {error.strerror}") from None
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield RunFolder(path)
+    (path / ".lock").unlink(missing_ok=True)
+
+
+def _make(runs: Path, name: str | None, default: str) -> Path:
+    if name is not None:
+        try:
+            (runs / name).mkdir(mode=0o700)
+        except FileExistsError:
+            raise InputError(f"run {name!r} exists in {runs}; choose another --name or remove that folder") from None
+        return runs / name
+    number = 1
+    while True:
+        path = runs / (default if number == 1 else f"{default}-{number}")
+        try:
+            path.mkdir(mode=0o700)
+            return path
+        except FileExistsError:
+            number += 1
+
+
+def predictions(problem: Problem, origins: NDArray[np.int64], predicted: NDArray[np.float32]) -> pd.DataFrame:
+    """Predictions (N, H, K) at `origins` as one row a number: series, times, step, target, truth, predicted."""
+    table = problem.table
+    n, h, k = predicted.shape
+    rows = origins[:, None] + problem.steps - 1  # (N, H) the target rows
+    names = np.array(table.series_names, dtype=object)
+
+    def each(values: NDArray[Any], axis: int) -> NDArray[Any]:
+        """Values along one axis of (N, H, K), repeated over the others, flat."""
+        shape = [1, 1, 1]
+        shape[axis] = -1
+        return np.broadcast_to(values.reshape(shape), (n, h, k)).reshape(-1)
+
+    def times(seconds: NDArray[np.int64]) -> Any:
+        return pd.to_datetime(seconds, unit="s", utc=True).as_unit("s")
+
+    target_rows = np.broadcast_to(rows[:, :, None], (n, h, k)).reshape(-1)
+    return pd.DataFrame(
+        {
+            "series": pd.Categorical(names[each(table.series[origins], 0)], categories=list(table.series_names)),
+            "origin_time": times(table.time[each(origins, 0)]),
+            "time": times(table.time[target_rows]),
+            "step": each(problem.steps.astype(np.int32), 1),
+            "target": pd.Categorical.from_codes(each(np.arange(k), 2), categories=list(table.targets)),
+            "truth": table.values[target_rows, each(np.arange(k), 2)],
+            "predicted": predicted.reshape(-1),
+        }
+    )

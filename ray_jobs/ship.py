@@ -1,0 +1,185 @@
+"""A trained model out of the door: exported, proven, scored on the holdout from its file, bundled."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from models import baselines
+from models.bundle import write_bundle
+from models.crossval import FoldScore, Problem, lookback_windows, segment_starts
+from models.export import export_onnx
+from models.metrics import METRICS, selection
+from models.preprocess import Statistics
+from models.validation import Proof, answers, open_session, prove
+from ray_jobs.cluster import versions
+from ray_jobs.config import Config
+
+_BATCH = 1024
+
+
+class ProofError(Exception):
+    """The graph does not answer as PyTorch does: one line says which output, which window, by how much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shipped:
+    proof: Proof
+    predicted: NDArray[np.float32]  # (N, H, K) on the holdout, from the file, through onnxruntime
+    holdout: dict[str, float]  # metric -> value
+
+
+def ship(
+    model: nn.Module,
+    problem: Problem,
+    config: Config,
+    *,
+    family: str,
+    lookback: int,
+    folder: Path,
+    cv: Mapping[str, Any],
+    trial: Mapping[str, Any],
+) -> Shipped:
+    """Write the bundle to `folder`, or raise ProofError and write nothing.
+
+    `cv` holds mean, std and folds of the selection metric; `trial` what bundle.json says of the winner.
+    """
+    table, final = problem.table, problem.split.final
+    statistics = Statistics.fit(table.values, final.rows)
+    past = _past(problem, final.valid, lookback)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        metadata = {
+            "producer": "foldline",
+            "family": family,
+            "columns": ",".join(table.names),
+            "targets": ",".join(table.targets),
+            "steps": ",".join(str(step) for step in problem.steps),
+            "step": table.calendar.name,
+            "data_fingerprint": table.fingerprint,
+        }
+        export_onnx(model, graph, lookback=lookback, columns=len(table.names), metadata=metadata)
+        proof = prove(
+            model,
+            graph,
+            past,
+            targets=table.targets,
+            mean=statistics.mean,
+            std=statistics.std,
+            tolerance=config.export.tolerance,
+        )
+        if not proof.passed:
+            raise ProofError(_first_failure(proof, family))
+        predicted = answers(open_session(graph), past, _BATCH)
+        scores = holdout_scores(problem, predicted)
+        write_bundle(
+            folder,
+            graph,
+            card={
+                "name": config.name,
+                "family": family,
+                "task": "forecast",
+                "calendar": table.calendar.name,
+                "metrics": {
+                    "name": problem.metric,
+                    "unit": unit(problem),
+                    "direction": METRICS[problem.metric].direction,
+                    **cv,
+                    "holdout": scores,
+                    "baselines": [
+                        {"name": name, "holdout": holdout_scores(problem, values)[problem.metric]}
+                        for name, values in baseline_predictions(problem).items()
+                    ],
+                },
+                "interval": None,
+                "winner": dict(trial),
+                "config": config.model_dump(exclude={"runs"}),
+                "seed": problem.seed,
+                "versions": versions(),
+                "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},
+                "git_commit": git_commit(),
+            },
+            columns=table.names,
+            targets=table.targets,
+            lookback=lookback,
+            steps=[int(step) for step in problem.steps],
+            proof=proof,
+            past=past,
+        )
+    return Shipped(proof=proof, predicted=predicted, holdout=scores)
+
+
+def holdout_scores(problem: Problem, predicted: NDArray[np.float32]) -> dict[str, float]:
+    """Every metric on the holdout; over several targets as `models.metrics.selection` averages them."""
+    score = FoldScore(problem, problem.split.final)
+    return {
+        name: selection(name, score.truth, predicted, score.last, score.scales, score.mase_scales) for name in METRICS
+    }
+
+
+def baseline_predictions(problem: Problem, fold: int | None = None) -> dict[str, NDArray[np.float32]]:
+    """Each naive baseline's answers (N, H, K) for the holdout, or for the validation windows of a fold (from 0)."""
+    part = problem.split.final if fold is None else problem.split.folds[fold]
+    table = problem.table
+    values = table.values[:, : table.n_targets]
+    return {
+        name: baselines.forecast(
+            name,
+            values,
+            part.valid,
+            problem.steps,
+            starts=segment_starts(table, part.valid),
+            seasons=problem.seasons,
+            means=Statistics.fit(values, part.rows).mean,
+        )
+        for name in baselines.NAMES
+    }
+
+
+def unit(problem: Problem) -> str:
+    """The selection metric's unit in words."""
+    kind = METRICS[problem.metric].unit
+    targets = problem.table.targets
+    if kind in ("%", "1"):
+        return kind
+    base = f"unit of {targets[0]}" if len(targets) == 1 else "standard deviations, mean over targets"
+    return f"({base})^2" if kind == "target^2" else base
+
+
+def git_commit() -> str | None:
+    """The commit of this code, or None outside a checkout; "-dirty" where files differ from it."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _past(problem: Problem, origins: NDArray[np.int64], lookback: int) -> NDArray[np.float32]:
+    windows = lookback_windows(problem, origins, lookback, device="cpu")
+    past: NDArray[np.float32] = windows.past[windows.origins - lookback].numpy()
+    return past
+
+
+def _first_failure(proof: Proof, family: str) -> str:
+    worst = max((c for c in proof.checks if not c.passed), key=lambda c: c.error / c.allowed)
+    failed = sum(not c.passed for c in proof.checks)
+    return (
+        f"the ONNX graph of {family} differs from PyTorch in {failed} of {len(proof.checks)} checks; worst: "
+        f"{worst.rows} rows, batch {worst.batch}, {worst.worst}: {worst.error:.3g} standard deviations, "
+        f"allowed {worst.allowed:.3g} (export.tolerance={proof.tolerance:g}); no bundle was written"
+    )

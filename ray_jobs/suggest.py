@@ -1,0 +1,152 @@
+"""The next configuration, as a function of (algorithm, finished trials, seed, trial number) and of nothing else.
+
+No searcher lives between two suggestions: each is made anew from the study, so that a sweep that was interrupted goes
+on as if it had not been, and no draw depends on what ran before it in the process.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from models.training import draw_seed
+
+Ranges = Mapping[str, BaseDistribution]
+
+GRID_POINTS = 3  # of a range of numbers; choices all stand in the grid
+STARTUP_TRIALS = 6  # random ones, before a model of the space guides
+
+
+def ask(study: optuna.Study, algorithm: str, ranges: Ranges, *, seed: int, number: int) -> optuna.Trial | None:
+    """The study's next trial with a value for each range; None when a grid has been walked to its end."""
+    sampler_seed = draw_seed(seed, number) % 2**32
+    if not _has_waiting(study):
+        if algorithm == "grid":
+            point = grid_point(ranges, seed=seed, index=number - 1)
+            if point is None:
+                return None
+            study.enqueue_trial(point)
+        elif algorithm == "hyperopt":
+            study.enqueue_trial(_hyperopt(study, ranges, sampler_seed))
+    study.sampler = _sampler(algorithm, sampler_seed)
+    return study.ask(fixed_distributions=dict(ranges))
+
+
+def grid_size(ranges: Ranges) -> int:
+    return math.prod(len(_points(d)) for d in ranges.values())
+
+
+def grid_point(ranges: Ranges, *, seed: int, index: int) -> dict[str, Any] | None:
+    """Point `index` of the grid in an order drawn from the seed, so that a grid cut short still covers the space.
+
+    The order is an affine walk (start + index * stride, stride coprime to the size): it needs no memory.
+    """
+    size = grid_size(ranges)
+    if not 0 <= index < size:
+        return None
+    rng = np.random.default_rng(seed)
+    stride = next(s for s in (int(s) for s in rng.integers(1, size + 1, 10_000)) if math.gcd(s, size) == 1)
+    left = (int(rng.integers(size)) + index * stride) % size
+    point = {}
+    for name, d in ranges.items():
+        left, at = divmod(left, len(_points(d)))
+        point[name] = _points(d)[at]
+    return point
+
+
+def _points(d: BaseDistribution) -> list[Any]:
+    match d:
+        case CategoricalDistribution():
+            return list(d.choices)
+        case IntDistribution():
+            count = (d.high - d.low) // d.step + 1
+            picks = np.unique(np.linspace(0, count - 1, min(GRID_POINTS, count)).round().astype(int))
+            return [d.low + int(i) * d.step for i in picks]
+        case FloatDistribution(log=True):
+            return [float(x) for x in np.geomspace(d.low, d.high, GRID_POINTS)]
+        case FloatDistribution():
+            return [float(x) for x in np.linspace(d.low, d.high, GRID_POINTS)]
+    raise TypeError(f"no grid points for {d!r}; add a case to ray_jobs/suggest.py")
+
+
+def _sampler(algorithm: str, seed: int) -> optuna.samplers.BaseSampler:
+    if algorithm == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS, constant_liar=True)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _has_waiting(study: optuna.Study) -> bool:
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    return bool(list(islice(waiting, 1)))
+
+
+def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int) -> dict[str, Any]:
+    """What HyperOpt's TPE suggests after the study's finished trials."""
+    from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, tpe
+    from hyperopt.base import Domain
+
+    domain = Domain(lambda _: 0.0, {name: _hyperopt_range(name, d) for name, d in ranges.items()})
+    history = Trials()
+    sign = 1.0 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1.0
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+        value = trial.value if trial.value is not None else trial.user_attrs.get("value")
+        if value is None:
+            continue
+        encoded = {name: [_encode(d, trial.params[name])] for name, d in ranges.items()}
+        tid = trial.number
+        misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "workdir": None, "vals": encoded}
+        misc["idxs"] = {name: [tid] for name in ranges}
+        result = {"status": STATUS_OK, "loss": sign * value}
+        document = history.new_trial_docs([tid], [None], [result], [misc])[0]
+        document["state"] = JOB_STATE_DONE
+        history.insert_trial_doc(document)
+    history.refresh()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # HyperOpt's own use of deprecated numpy and networkx names
+        new = tpe.suggest([len(study.trials)], domain, history, seed, n_startup_jobs=STARTUP_TRIALS)
+    values = new[0]["misc"]["vals"]
+    return {name: _decode(d, values[name][0]) for name, d in ranges.items()}
+
+
+def _hyperopt_range(name: str, d: BaseDistribution) -> Any:
+    from hyperopt import hp
+
+    match d:
+        case CategoricalDistribution():
+            return hp.choice(name, list(range(len(d.choices))))
+        case IntDistribution(log=False):
+            # HyperOpt rounds, which gives the ends of an integer range half their weight: widen it by a half.
+            return hp.quniform(name, -0.5, (d.high - d.low) // d.step + 0.5, 1)
+        case FloatDistribution(log=True):
+            return hp.loguniform(name, math.log(d.low), math.log(d.high))
+        case FloatDistribution(step=None):
+            return hp.uniform(name, d.low, d.high)
+    raise TypeError(f"no HyperOpt range for {d!r}; add a case to ray_jobs/suggest.py")
+
+
+def _encode(d: BaseDistribution, value: Any) -> float | int:
+    match d:
+        case CategoricalDistribution():
+            return list(d.choices).index(value)
+        case IntDistribution():
+            return (value - d.low) // d.step
+    return float(value)
+
+
+def _decode(d: BaseDistribution, value: float) -> Any:
+    match d:
+        case CategoricalDistribution():
+            return d.choices[int(value)]
+        case IntDistribution():
+            return d.low + min(max(round(value), 0), (d.high - d.low) // d.step) * d.step
+        case FloatDistribution():
+            return min(max(float(value), d.low), d.high)
+    raise TypeError(f"no HyperOpt range for {d!r}; add a case to ray_jobs/suggest.py")

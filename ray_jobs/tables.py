@@ -1,0 +1,230 @@
+"""The tables and figures that a run leaves: trials, curves, holdout, leaderboard, summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from models.crossval import FoldScore, Problem
+from models.metrics import METRICS, score, score_by_step
+from ray_jobs import cluster, ship
+from ray_jobs.config import Config
+from ray_jobs.run_folder import predictions
+from ray_jobs.study import StudyBook, epochs, spread
+from ray_jobs.sweep import Swept
+from ray_jobs.winner import Winner
+
+
+def trials_table(books: list[StudyBook]) -> pd.DataFrame:
+    """A row a trial, over all families."""
+    rows = []
+    for book in books:
+        for trial in book.finished():
+            notes, curve = trial.user_attrs, epochs(trial)
+            last = curve[-1] if curve else {}
+            folds = [float(value) for value in last.get("folds", [])]
+            rows.append(
+                {
+                    "family": book.family,
+                    "number": trial.number,
+                    "state": notes["state"],
+                    "reason": notes["reason"],
+                    "value": notes["value"],
+                    "std": spread(folds) if folds else None,
+                    **{f"fold_{i}": value for i, value in enumerate(folds, start=1)},
+                    "epochs": len(curve),
+                    "seconds": sum(e["train_seconds"] + e["valid_seconds"] for e in curve),
+                    "started": curve[0]["began"] if curve else None,
+                    "ended": curve[-1]["ended"] if curve else None,
+                    **{f"params.{name}": value for name, value in (notes["params"] or trial.params).items()},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def curves_table(books: list[StudyBook]) -> pd.DataFrame:
+    """A row an epoch of a fold, over all trials and families."""
+    rows = [
+        {"family": book.family, "trial": trial.number, "fold": fold, "epoch": epoch["number"], **point}
+        for book in books
+        for trial in book.finished()
+        for epoch in epochs(trial)
+        for fold, point in enumerate(epoch["curve"], start=1)
+        if point is not None
+    ]
+    return pd.DataFrame(rows)
+
+
+def holdout_table(problem: Problem, winners: list[Winner]) -> pd.DataFrame:
+    """Every winner's and baseline's predictions on the holdout."""
+    parts = []
+    named = {w.family: w.shipped.predicted for w in winners} | ship.baseline_predictions(problem)
+    for name, predicted in named.items():
+        frame = predictions(problem, problem.split.final.valid, predicted)
+        frame.insert(0, "model", name)
+        parts.append(frame)
+    return pd.concat(parts, ignore_index=True)
+
+
+def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]:
+    """Winners and baselines by cross-validated score, best first."""
+    rows = [
+        {
+            "name": w.family,
+            "kind": "model",
+            "cv_mean": w.value,
+            "cv_std": w.std,
+            "folds": w.folds,
+            "holdout": w.shipped.holdout,
+        }
+        for w in winners
+    ]
+    scores = [FoldScore(problem, fold) for fold in problem.split.folds]
+    by_fold = [ship.baseline_predictions(problem, fold=i) for i in range(len(scores))]
+    for name, predicted in ship.baseline_predictions(problem).items():
+        folds = [score_fold(each[name]) for score_fold, each in zip(scores, by_fold, strict=True)]
+        rows.append(
+            {
+                "name": name,
+                "kind": "baseline",
+                "cv_mean": float(np.mean(folds)),
+                "cv_std": spread(folds),
+                "folds": folds,
+                "holdout": ship.holdout_scores(problem, predicted),
+            }
+        )
+    sign = 1.0 if problem.minimise else -1.0
+    return sorted(rows, key=lambda row: sign * row["cv_mean"])
+
+
+def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
+    """Errors by step and by target on the holdout, for the report."""
+    fold = problem.split.final
+    each = FoldScore(problem, fold)
+    by_step: dict[str, Any] = {}
+    by_target: dict[str, Any] = {}
+    named = {w.family: w.shipped.predicted for w in winners} | ship.baseline_predictions(problem)
+    for name, predicted in named.items():
+        # Over several targets, errors by step are in standard deviations, so that their mean means something.
+        scales = each.scales if problem.table.n_targets > 1 else np.ones(1)
+        steps = [
+            score_by_step(
+                each.truth[:, :, k] / scale, predicted[:, :, k] / scale, each.last[:, k] / scale, each.mase_scales[k]
+            )
+            for k, scale in enumerate(scales)
+        ]
+        by_step[name] = {m: np.mean([s[m] for s in steps], axis=0).tolist() for m in ("mae", "rmse")}
+        by_target[name] = {
+            target: score(each.truth[:, :, k], predicted[:, :, k], each.last[:, k], each.mase_scales[k])
+            for k, target in enumerate(problem.table.targets)
+        }
+    return {
+        "windows": len(fold.valid),
+        "span": [int(fold.valid_spans[0][0]), int(fold.valid_spans[-1][1])],
+        "by_step": by_step,
+        "targets": by_target,
+    }
+
+
+def metric_card(problem: Problem) -> dict[str, str]:
+    return {"name": problem.metric, "unit": ship.unit(problem), "direction": METRICS[problem.metric].direction}
+
+
+def no_nan(value: Any) -> Any:
+    """NaN and infinities as null, numpy numbers as plain ones: what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): no_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [no_nan(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def summary(
+    config: Config,
+    problem: Problem,
+    source: str,
+    books: list[StudyBook],
+    swept: list[Swept],
+    winners: list[Winner],
+    *,
+    started: datetime,
+    wall_seconds: float,
+) -> dict[str, Any]:
+    """What summary.json holds. Efficiency is training seconds, summed over actors, by cores x search seconds.
+
+    Training seconds are those of optimiser steps; validation is counted by itself.
+    """
+    rows = leaderboard(problem, winners)
+    sign = 1.0 if problem.minimise else -1.0
+    best = min(winners, key=lambda w: sign * w.value)
+    curves = [epoch for book in books for trial in book.finished() for epoch in epochs(trial)]
+    training = sum(epoch["train_seconds"] for epoch in curves)
+    validating = sum(epoch["valid_seconds"] for epoch in curves)
+    searching = sum(each.search_seconds for each in swept)
+    table = problem.table
+    return no_nan(
+        {
+            "format": 1,
+            "name": config.name,
+            "family": best.family,
+            "metric": metric_card(problem),
+            "seed": problem.seed,
+            "best": best.as_dict(),
+            "winners": {w.family: w.as_dict() for w in winners},
+            "leaderboard": rows,
+            "holdout": holdout_summary(problem, winners),
+            "onnx_error": {w.family: w.shipped.proof.error for w in winners},
+            "costs": {w.family: w.shipped.proof.costs for w in winners},
+            "folds": [
+                {"name": fold.name, "train_spans": fold.train_spans, "valid_spans": fold.valid_spans}
+                for fold in (*problem.split.folds, problem.split.final)
+            ],
+            "trials": Counter(trial.user_attrs["state"] for book in books for trial in book.finished()),
+            "search_seconds": searching,
+            "training_seconds": training,
+            "validation_seconds": validating,
+            "wall_seconds": wall_seconds,
+            "cores": cluster.cores(),
+            "efficiency": training / (cluster.cores() * searching),
+            "on_bounds": [f"{w.family}: {name}" for w in winners for name in w.on_bounds],
+            "notices": [*table.notices, *_warnings(rows, best, problem)],
+            "versions": cluster.versions(),
+            "git_commit": ship.git_commit(),
+            "started": started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": {
+                "source": source,
+                "rows": len(table.values),
+                "series": len(table.series_names),
+                "columns": list(table.names),
+                "targets": list(table.targets),
+                "calendar": table.calendar.name,
+                "fingerprint": table.fingerprint,
+            },
+            "steps": problem.steps.tolist(),
+            "lookback": best.params["window.lookback"],
+        }
+    )
+
+
+def _warnings(rows: list[dict[str, Any]], best: Winner, problem: Problem) -> list[str]:
+    sign = 1.0 if problem.minimise else -1.0
+    model = next(row for row in rows if row["name"] == best.family)
+    better = [
+        row["name"]
+        for row in rows
+        if row["kind"] == "baseline" and sign * row["holdout"][problem.metric] < sign * model["holdout"][problem.metric]
+    ]
+    if not better:
+        return []
+    return [f"on the holdout the naive {' and '.join(better)} did better than {best.family}: do not ship it as it is"]

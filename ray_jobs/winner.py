@@ -1,0 +1,115 @@
+"""The best trial of a sweep, made whole: out-of-fold predictions, the final model, the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from models.crossval import CrossValidation, Problem
+from models.export import Average
+from ray_jobs import ship
+from ray_jobs.config import Config
+from ray_jobs.final import train_final
+from ray_jobs.run_folder import RunFolder, predictions
+from ray_jobs.ship import Shipped
+from ray_jobs.study import StudyBook, epochs, spread
+from ray_jobs.sweep import Swept
+from ray_jobs.trial import read_state
+from search_spaces import at_edge, unflatten
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """A family's best configuration and what became of it."""
+
+    family: str
+    trial: int
+    value: float
+    std: float
+    folds: list[float]
+    epochs: int
+    params: dict[str, Any]
+    kind: str  # "refit" or "average"
+    out_of_fold: pd.DataFrame
+    shipped: Shipped
+    on_bounds: list[str]
+
+    def as_dict(self) -> dict[str, Any]:
+        names = ("family", "trial", "value", "std", "folds", "epochs", "params", "kind")
+        return {name: getattr(self, name) for name in names}
+
+
+def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: RunFolder) -> Winner:
+    """Take the best trial of a study: out-of-fold predictions, final model, bundle. ProofError as `ship` raises it."""
+    best = book.best()
+    if best is None:
+        failed = sum(t.user_attrs["state"] == "failed" for t in book.finished())
+        raise RuntimeError(f"no trial of {book.family} has a score; {failed} failed: see {run.path}/study.db")
+    params: dict[str, Any] = best.user_attrs["params"]
+    whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
+    cv = CrossValidation(problem, book.family, whole, trial=best.number)
+    cv.load_state_dict(read_state(swept.checkpoints[best.number]))
+    folds = [float(value) for value in epochs(best)[-1]["folds"]]
+    n_epochs = max(1, round(float(np.median(epochs(best)[-1]["best_epochs"]))))
+    out_of_fold = []
+    for fold, predicted in zip(problem.split.folds, cv.predict_folds(), strict=True):
+        frame = predictions(problem, fold.valid, predicted)
+        frame.insert(0, "fold", int(fold.name))
+        out_of_fold.append(frame)
+    kind = _kind(config, problem)
+    model = (
+        _refit(config, problem, book.family, params, trial=best.number, epochs=n_epochs, run=run)
+        if kind == "refit"
+        else Average(t.model for t in cv.trainings)
+    )
+    value, std = float(best.user_attrs["value"]), spread(folds)
+    shipped = ship.ship(
+        model,
+        problem,
+        config,
+        family=book.family,
+        lookback=params["window.lookback"],
+        folder=run.bundle(book.family),
+        cv={"mean": value, "std": std, "folds": folds},
+        trial={"trial": best.number, "params": params, "epochs": n_epochs, "kind": kind},
+    )
+    return Winner(
+        family=book.family,
+        trial=best.number,
+        value=value,
+        std=std,
+        folds=folds,
+        epochs=n_epochs,
+        params=params,
+        kind=kind,
+        out_of_fold=pd.concat(out_of_fold, ignore_index=True),
+        shipped=shipped,
+        on_bounds=at_edge(params, book.ranges),
+    )
+
+
+def _kind(config: Config, problem: Problem) -> str:
+    if config.export.winner != "auto":
+        return config.export.winner
+    return "refit" if problem.split.scheme in ("walk_forward", "sliding") else "average"
+
+
+def _refit(
+    config: Config, problem: Problem, family: str, params: Mapping[str, Any], *, trial: int, epochs: int, run: RunFolder
+) -> nn.Module:
+    return train_final(
+        problem,
+        family,
+        params,
+        trial=trial,
+        max_epochs=config.search.max_epochs,
+        epochs=epochs,
+        resources=config.resources,
+        workers=config.resources.workers_per_trial,
+        folder=run.path,
+    )

@@ -21,6 +21,8 @@ from data.folds import Fold, Split
 from data.table import Table
 from data.windows import check_steps, origins
 
+__all__ = ["LeakError", "audit", "check_statistics"]
+
 NEARLY_ALL = 0.999  # of the rows that tell something must agree before two columns count as one
 LIKE = 0.01  # two changes agree when they differ by less than this share of a typical change
 FEW = 10  # rows that tell something below which nothing is concluded
@@ -71,10 +73,10 @@ def check_statistics(
     allowed = 1e-4 * true_std + 1e-6 * np.abs(true_mean)
     for name, given, true in (("mean", np.asarray(mean), true_mean), ("std", np.asarray(std), true_std)):
         wrong = ~(np.abs(given - true) <= allowed)  # so that NaN is wrong
-        if given.shape != true.shape or wrong.any():
-            column = int(wrong.argmax()) if given.shape == true.shape else 0
+        if wrong.any():
+            column = int(wrong.argmax())
             raise LeakError(
-                f"{f'fold {fold}: ' if fold else ''}the {name} of column {column} is {given.flat[column]:.7g}, that of "
+                f"{f'fold {fold}: ' if fold else ''}the {name} of column {column} is {given[column]:.7g}, that of "
                 f"the {len(rows)} training rows is {true[column]:.7g}; take statistics from the fold's own rows",
                 "statistics",
             )
@@ -153,7 +155,7 @@ def _check_columns(table: Table, lookback: int, horizon: int) -> None:
         if _same(target, target, 1, segment):
             continue
         for column in range(table.n_targets, len(table.names)):
-            shifts = [s for s in _likely(changes[:, column], target, ahead, segment)]
+            shifts = _likely(changes[:, column], target, ahead, segment)
             shift = next((int(s) for s in shifts if _same(changes[:, column], target, int(s), segment)), None)
             if shift is None:
                 continue
@@ -257,7 +259,7 @@ def _window_hashes(
 
     A window's hash is the sum of its rows' hashes times the powers of one odd number modulo 2^64, taken from running
     sums: the same for the same rows wherever they stand, at a cost that depends on neither lookback nor horizon, so no
-    window needs to be left out. A row tells as many bits as its value is rare, and none where it repeats the row before.
+    window needs to be left out. A row tells the more bits the rarer its value is; none if it repeats the row before.
     """
     targets = table.values[:, : table.n_targets] + np.float32(0)  # -0.0 becomes 0.0
     targets[np.isnan(targets)] = np.nan  # one NaN for all

@@ -9,12 +9,13 @@ __all__ = ["InputError", "nearest"]
 class InputError(ValueError):
     """The data or the configuration is wrong; one line says the rule, the value found and the way out.
 
-    Line breaks and runs of blanks are folded into one blank, because names and values come from files.
+    Line breaks, control characters and runs of blanks become one blank, because names and values come from files.
     A script prints the line on stderr and exits with code 2, without a traceback.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(str(message).split()))
+        printable = "".join(letter if letter.isprintable() else " " for letter in message)
+        super().__init__(" ".join(printable.split()))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

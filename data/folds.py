@@ -26,6 +26,8 @@ from data.errors import InputError, nearest
 from data.table import Table
 from data.windows import check_steps, origins, with_known_targets
 
+__all__ = ["SCHEMES", "Fold", "RowFold", "Split", "grouped_rows", "kfold", "smallest", "split", "stratified"]
+
 SCHEMES = ("auto", "walk_forward", "sliding", "blocked", "grouped")
 Span = tuple[int, int]
 Rows = NDArray[np.int64]

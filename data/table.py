@@ -200,7 +200,8 @@ def _check_order(
         hint = f"rows of one {series!r} are compared"
     if then == now:
         raise InputError(
-            f"time column {time!r}: data rows {before + 1} and {row + 1} are both {now}; keep one ({hint})"
+            f"time column {time!r}: data rows {before + 1} and {row + 1} are both {now}, in whole seconds; keep one "
+            f"({hint})"
         )
     raise InputError(
         f"time column {time!r} is not in order: data row {row + 1} ({now}) comes after data row {before + 1} ({then}); "

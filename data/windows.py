@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 
+__all__ = ["check_steps", "future_values", "origins", "past_view", "with_known_targets"]
+
 
 def check_steps(steps: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
     """Steps ahead as an int64 array (H,), 1 = the next row; InputError unless whole, at least 1 and increasing."""
@@ -34,7 +36,8 @@ def check_steps(steps: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 def origins(segments: NDArray[np.int64], *, lookback: int, horizon: int) -> NDArray[np.int64]:
     """Every row o whose window, rows o - lookback .. o + horizon - 1, lies in one segment; in ascending order.
 
-    `segments` (S, 2) holds rows [start, stop) that no gap and no change of series interrupts. For lookback 3, horizon 2:
+    `segments` (S, 2) holds rows [start, stop) that no gap and no change of series interrupts. For lookback 3 and
+    horizon 2:
 
         row       0 1 2 3 4 5 | 6 7 8 9 | 10 11 12 13 14      three segments; the second is too short for a window
         origins         3 4   |         |          13
@@ -81,7 +84,7 @@ def with_known_targets(
     values: NDArray[np.float32], origins: NDArray[np.int64], steps: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Those of `origins` (N,) whose values (T, K) are finite in every column at every step; order kept."""
-    known = np.isfinite(values).all(axis=1)
+    known = np.asarray(np.isfinite(values).all(axis=1))
     keep = np.ones(len(origins), dtype=bool)
     for step in steps:  # one pass a step: an (N, H) index would need gigabytes for long horizons
         keep &= known[origins + (step - 1)]

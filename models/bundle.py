@@ -120,7 +120,8 @@ def _ahead(steps: list[int]) -> str:
 
 def _lists(values: NDArray[np.float32]) -> Any:
     """Nested lists, NaN and infinities as null, so that every JSON reader takes them."""
-    return np.where(np.isfinite(values), values.astype(object), None).tolist()
+    known: list[Any] = np.where(np.isfinite(values), values.astype(object), np.array(None, object)).tolist()
+    return known
 
 
 def _write_json(file: Path, content: Any) -> None:

@@ -24,8 +24,19 @@ def connect() -> None:
     """The cluster that RAY_ADDRESS or this machine names, else a new one on this machine alone."""
     for name, value in _TUNE.items():
         os.environ.setdefault(name, value)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.WARNING, configure_logging=True)
+        ray.init(log_to_driver=False, logging_level=logging.WARNING)
+
+
+def fitting(resources: Resources) -> int:
+    """How many trials fit on the cluster at one time; at least 1."""
+    has, workers = ray.cluster_resources(), resources.workers_per_trial
+    fit = [has.get("CPU", 1) // (resources.cpus_per_trial * workers)]
+    if resources.gpus_per_trial:
+        fit.append(has.get("GPU", 0) // (resources.gpus_per_trial * workers))
+    return max(1, int(min(fit)))
 
 
 def versions() -> dict[str, str]:

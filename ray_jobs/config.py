@@ -149,7 +149,7 @@ def parse(arguments: Sequence[str], *, prog: str, description: str) -> Config:
         names = [by_key[key]] if key in by_key else []
         parser.add_argument(*names, f"--{key}", dest=key, metavar="X", help=text.replace("%", "%%"))
     given = vars(parser.parse_args(arguments))
-    merged = _read(Path(given.pop("config"))) if "config" in given else {}
+    merged = read_yaml(Path(given.pop("config")), "--config") if "config" in given else {}
     for key, text in given.items():
         _put(merged, key, _flag_value(key, text))
     return check(merged)
@@ -169,6 +169,23 @@ def check(tree: dict[str, Any]) -> Config:
 def to_yaml(config: Config) -> str:
     """The complete configuration; `--config` reads it back to the same one."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(file: Path, flag: str) -> dict[str, Any]:
+    """A YAML file that holds a mapping; InputError names the flag and the file for anything else."""
+    try:
+        tree = yaml.load(file.read_text(encoding="utf8"), Loader=_Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise InputError(f"{flag} {file}: there is no such file") from None
+    except InputError as error:
+        raise InputError(f"{flag} {file}: {error}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
+        raise InputError(f"{flag} {file}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"{flag} {file}: the file must be a mapping, got {type(tree).__name__}")
+    return tree
 
 
 class _Parser(argparse.ArgumentParser):
@@ -197,22 +214,6 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        tree = yaml.load(file.read_text(encoding="utf8"), Loader=_Loader)  # a SafeLoader
-    except FileNotFoundError:
-        raise InputError(f"--config {file}: there is no such file") from None
-    except InputError as error:
-        raise InputError(f"--config {file}: {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
-        raise InputError(f"--config {file}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise InputError(f"--config {file}: the file must be a mapping of sections, got {type(tree).__name__}")
-    return tree
 
 
 def _flag_value(key: str, text: str) -> Any:

@@ -1,1 +1,2 @@
-def write_report(p): return p
+def write_report(p):
+    return p

@@ -103,7 +103,9 @@ def predictions(problem: Problem, origins: NDArray[np.int64], predicted: NDArray
             "origin_time": times(table.time[each(origins, 0)]),
             "time": times(table.time[target_rows]),
             "step": each(problem.steps.astype(np.int32), 1),
-            "target": pd.Categorical.from_codes(each(np.arange(k), 2), categories=list(table.targets)),
+            "target": pd.Categorical(
+                np.array(table.targets, dtype=object)[each(np.arange(k), 2)], categories=list(table.targets)
+            ),
             "truth": table.values[target_rows, each(np.arange(k), 2)],
             "predicted": predicted.reshape(-1),
         }

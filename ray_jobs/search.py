@@ -11,7 +11,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,18 @@ from search_spaces import FAMILIES, load
 
 def main(*families: str, arguments: Sequence[str] | None = None, description: str | None = None) -> None:
     """Run from the command line: parse, search, exit with the code that the module's docstring lists."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    try:
+    with exit_codes():
+        given = list(sys.argv[1:] if arguments is None else arguments)
         names = families or _names(given)
         settings = config.parse(given, prog=Path(sys.argv[0]).name, description=description or __doc__ or "")
         search(settings, names)
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """What went wrong as one line on stderr and an exit code, for what is not a bug."""
+    try:
+        yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -135,9 +135,9 @@ def _hyperopt_range(name: str, d: BaseDistribution) -> Any:
 def _encode(d: BaseDistribution, value: Any) -> float | int:
     match d:
         case CategoricalDistribution():
-            return list(d.choices).index(value)
+            return d.choices.index(value)
         case IntDistribution():
-            return (value - d.low) // d.step
+            return int(value - d.low) // d.step
     return float(value)
 
 

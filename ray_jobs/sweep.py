@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from models.crossval import Problem
 from ray_jobs import schedulers
+from ray_jobs.cluster import fitting
 from ray_jobs.config import Config
+from ray_jobs.distributed_trial import distributed_trial
 from ray_jobs.study import StudyBook
 from ray_jobs.trial import WarmTrial
 
@@ -100,7 +103,6 @@ def sweep(
     book: StudyBook,
     folder: Path,
     *,
-    trainable: Callable[..., Any] | type[tune.Trainable] | None = None,
     callbacks: list[Callback],
 ) -> Swept:
     """Run the trials of `book` to the end of its budget; Tune's files go to `folder`/tune-<family>."""
@@ -111,10 +113,13 @@ def sweep(
         "fixed": {"fit.max_epochs": search.max_epochs},
         "cpus": resources.cpus_per_trial,
         "gpus": resources.gpus_per_trial,
+        "workers": resources.workers_per_trial,
+        "storage": str(folder / f"tune-{book.family}"),
     }
-    per_trial = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}
+    trainable, per_trial, concurrent = _trainable(config)
+    kept = _Checkpoints()
     tuner = Tuner(
-        tune.with_resources(tune.with_parameters(trainable or WarmTrial, problem=problem), per_trial),
+        tune.with_resources(tune.with_parameters(trainable, problem=problem), per_trial),
         tune_config=TuneConfig(
             search_alg=StudySearch(book, trial_config),
             scheduler=schedulers.make(
@@ -125,8 +130,8 @@ def sweep(
                 seed=search.seed,
             ),
             num_samples=search.trials,
-            max_concurrent_trials=None if resources.concurrent == "auto" else resources.concurrent,
-            reuse_actors=True,
+            max_concurrent_trials=concurrent,
+            reuse_actors=trainable is WarmTrial,
             trial_dirname_creator=_trial_folder,
             trial_name_creator=_trial_folder,
         ),
@@ -134,21 +139,40 @@ def sweep(
             name=f"tune-{book.family}",
             storage_path=str(folder),
             verbose=0,
-            callbacks=callbacks,
+            callbacks=[*callbacks, kept],
             stop=Recorder(book, began, began + search.time_budget if search.time_budget else math.inf),
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=True, num_to_keep=1),
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=trainable is WarmTrial),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
         ),
     )
-    results = tuner.fit()
-    return Swept(
-        search_seconds=time.time() - began,
-        checkpoints={
-            result.config["number"]: Path(result.checkpoint.path)
-            for result in results
-            if result.checkpoint is not None and result.config
-        },
-    )
+    tuner.fit()
+    return Swept(search_seconds=time.time() - began, checkpoints=kept.paths)
+
+
+def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:
+    """What Tune runs, what it reserves for it, and how many at one time (None: as many as fit)."""
+    resources = config.resources
+    concurrent = None if resources.concurrent == "auto" else resources.concurrent
+    if resources.workers_per_trial == 1:
+        return WarmTrial, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}, concurrent
+    # Tune cannot see the workers inside a trial, so it is told how many trials fit.
+    return distributed_trial, {"cpu": 0}, min(concurrent or sys.maxsize, fitting(resources))
+
+
+class _Checkpoints(Callback):
+    """Where the last state of each trial lies."""
+
+    def __init__(self) -> None:
+        self.paths: dict[int, Path] = {}
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        self.paths[trial.config["number"]] = Path(checkpoint.path)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if CHECKPOINT_PATH_KEY in result:  # of the workers inside the trial
+            self.paths[trial.config["number"]] = Path(result[CHECKPOINT_PATH_KEY])
 
 
 def _trial_folder(trial: Any) -> str:

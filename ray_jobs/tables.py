@@ -172,7 +172,7 @@ def summary(
     validating = sum(epoch["valid_seconds"] for epoch in curves)
     searching = sum(each.search_seconds for each in swept)
     table = problem.table
-    return no_nan(
+    whole: dict[str, Any] = no_nan(
         {
             "format": 1,
             "name": config.name,
@@ -215,6 +215,7 @@ def summary(
             "lookback": best.params["window.lookback"],
         }
     )
+    return whole
 
 
 def _warnings(rows: list[dict[str, Any]], best: Winner, problem: Problem) -> list[str]:

@@ -289,4 +289,4 @@ def test_the_nearest_name_ignores_case_and_keeps_quiet_when_nothing_is_near():
 
 
 def test_an_input_error_is_one_line_whatever_it_quotes():
-    assert str(InputError("column 'a\nb'  is odd")) == "column 'a b' is odd"
+    assert str(InputError("column 'a\nb\x1b'  is odd")) == "column 'a b ' is odd"

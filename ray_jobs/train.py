@@ -1,0 +1,118 @@
+"""Train one configuration on everything before the holdout, through Ray Train, and ship it with its proof.
+
+    python ray_jobs/train.py --params runs/lstm-sales/best.yaml --config runs/lstm-sales/config.yaml --workers 2
+
+`--params` names a YAML file with family, params and epochs, as every run leaves it (best.yaml); all other flags are
+those of a search. N workers take the same steps as one: gloo between CPUs, nccl between GPUs.
+
+Exit codes: 0 done; 2 the configuration or the data is wrong; 3 the model failed its proof; 4 interrupted; 1 a bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError, nearest
+from models.crossval import family as family_module
+from models.training import Config as FitConfig
+from ray_jobs import cluster, config, display, prepare, run_folder, ship, tables
+from ray_jobs.config import Config
+from ray_jobs.final import train_final
+from ray_jobs.search import exit_codes
+from search_spaces import FAMILIES, unflatten
+
+_KEYS = ("family", "params", "epochs")
+
+
+def main() -> None:
+    """Run from the command line."""
+    with exit_codes():
+        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        own.add_argument("--params")
+        own.add_argument("--workers", default="1")
+        mine, rest = own.parse_known_args()
+        settings = config.parse(rest, prog="train.py", description=__doc__ or "")
+        if mine.params is None:
+            raise InputError("name the configuration to train: --params best.yaml, as a search leaves it in its folder")
+        if not mine.workers.isdigit() or int(mine.workers) < 1:
+            raise InputError(f"--workers must be a whole number of at least 1, got {mine.workers!r}")
+        train(settings, _read(Path(mine.params)), workers=int(mine.workers))
+
+
+def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
+    """Train `chosen` ("family", "params" flat, "epochs", maybe "trial"), write its bundle, return the run's folder."""
+    family, params = chosen["family"], chosen["params"]
+    lookback = params["window.lookback"]
+    window = settings.window.model_copy(update={"lookback": lookback})
+    resources = settings.resources.model_copy(update={"workers_per_trial": workers})
+    settings = prepare.complete(settings.model_copy(update={"window": window, "resources": resources}))
+    problem = prepare.problem(settings)
+    cluster.connect()
+    cluster.check(resources)
+    out = display.console()
+    default = f"train-{family}-{prepare.source(settings).short}"
+    with run_folder.take(Path(str(settings.runs)), settings.name, default) as run:
+        settings = settings.model_copy(update={"name": run.path.name})
+        run.write_text("config.yaml", config.to_yaml(settings))
+        out.print(f"run: {run.path}", soft_wrap=True)
+        out.print(f"{family}: {chosen['epochs']} epochs on {workers} worker(s)")
+        model = train_final(
+            problem,
+            family,
+            params,
+            trial=chosen.get("trial", 0),
+            max_epochs=max(settings.search.max_epochs, chosen["epochs"]),
+            epochs=chosen["epochs"],
+            resources=resources,
+            workers=workers,
+            folder=run.path,
+        )
+        shipped = ship.ship(
+            model,
+            problem,
+            settings,
+            family=family,
+            lookback=lookback,
+            folder=run.bundle(family),
+            cv={"mean": chosen.get("value"), "std": chosen.get("std"), "folds": chosen.get("folds", [])},
+            trial={**{key: chosen[key] for key in _KEYS}, "kind": "refit"},
+        )
+        run.write_json(
+            "summary.json",
+            tables.no_nan({"family": family, "holdout": shipped.holdout, "onnx_error": shipped.proof.error}),
+        )
+        shutil.rmtree(run.path / f"final-{family}", ignore_errors=True)
+        run.write_text("DONE", "")
+        metric = problem.metric
+        out.print(f"holdout {metric} {shipped.holdout[metric]:.6g} {ship.unit(problem)}; bundle: {run.bundle(family)}")
+        return run.path
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The file's configuration, held against its family's; InputError in one line."""
+    chosen = config.read_yaml(file, "--params")
+    for key in _KEYS:
+        if key not in chosen:
+            raise InputError(f"--params {file}: key {key!r} is missing; needed are {', '.join(_KEYS)}")
+    if chosen["family"] not in FAMILIES:
+        hint = nearest(str(chosen["family"]), FAMILIES)
+        raise InputError(f"--params {file}: no model family {chosen['family']!r}{hint}; known: {', '.join(FAMILIES)}")
+    if not isinstance(chosen["epochs"], int) or chosen["epochs"] < 1:
+        raise InputError(f"--params {file}: epochs must be a whole number of at least 1, got {chosen['epochs']!r}")
+    try:
+        groups = unflatten(chosen["params"])
+        FitConfig(**groups["fit"])
+        family_module(chosen["family"]).Config(
+            channels=1, n_steps=1, lookback=groups["window"]["lookback"], **groups["model"]
+        )
+        groups["input"]["normalisation"]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--params {file}: params do not fit family {chosen['family']!r}: {error}") from None
+    return chosen
+
+
+if __name__ == "__main__":
+    main()

@@ -236,7 +236,7 @@ def _check_duplicates(
         return
     needed = np.log2(len(train)) + 10
     train = train[bits[train] >= needed]
-    repeated = int((np.isin(hashes[valid], hashes[train]) & (bits[valid] >= needed)).sum())
+    repeated = int(np.isin(hashes[valid], hashes[train]).sum())
     share = repeated / len(valid)
     if share <= MANY:
         return

@@ -16,6 +16,7 @@ from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
 from models.crossval import Problem, find_seasons
 from ray_jobs.config import Config
+from ray_jobs.schedulers import NEEDS_CHECKPOINTS
 
 DEFAULT_SAMPLE = "sea-temperature"
 
@@ -55,6 +56,11 @@ def complete(config: Config) -> Config:
         raise InputError("no target given; name the column to forecast, e.g. --target sales")
     elif "://" not in data.path:
         data = data.model_copy(update={"path": str(Path(data.path).expanduser().resolve())})
+    if config.resources.workers_per_trial > 1 and config.search.scheduler in NEEDS_CHECKPOINTS:
+        raise InputError(
+            f"search.scheduler={config.search.scheduler!r} moves trials between workers, which "
+            f"resources.workers_per_trial={config.resources.workers_per_trial} does not allow; use asha, median or none"
+        )
     runs = Path(config.runs).expanduser() if config.runs else _default_runs()
     return config.model_copy(update={"data": data, "runs": str(runs.resolve())})
 

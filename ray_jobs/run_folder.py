@@ -63,12 +63,16 @@ def take(runs: Path, name: str | None, default: str) -> Iterator[RunFolder]:
     (path / ".lock").unlink(missing_ok=True)
 
 
+def check_free(runs: Path, name: str | None) -> None:
+    """InputError where a run of this name exists."""
+    if name is not None and (runs / name).exists():
+        raise InputError(f"run {name!r} exists in {runs}; choose another --name or remove that folder")
+
+
 def _make(runs: Path, name: str | None, default: str) -> Path:
     if name is not None:
-        try:
-            (runs / name).mkdir(mode=0o700)
-        except FileExistsError:
-            raise InputError(f"run {name!r} exists in {runs}; choose another --name or remove that folder") from None
+        check_free(runs, name)
+        (runs / name).mkdir(mode=0o700)
         return runs / name
     number = 1
     while True:

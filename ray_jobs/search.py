@@ -63,6 +63,7 @@ def search(settings: Config, families: Sequence[str]) -> Path:
     started, clock = datetime.now(UTC), time.monotonic()
     settings = prepare.complete(settings)
     out = display.console()
+    run_folder.check_free(Path(str(settings.runs)), settings.name)
     problem = prepare.problem(settings)
     origin = prepare.source(settings)
     cluster.connect()

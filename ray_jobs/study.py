@@ -45,6 +45,7 @@ class StudyBook:
             storage=url, study_name=space.family, direction="minimize" if minimise else "maximize", load_if_exists=True
         )
         self._live: dict[int, optuna.Trial] = {}
+        self._reported: set[tuple[int, int]] = set()
         if not self.study.trials:
             self.study.enqueue_trial(self.default)
 
@@ -52,11 +53,11 @@ class StudyBook:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("study", "_live")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("study", "_live", "_reported")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._live = {}
+        self._live, self._reported = {}, set()
         self.study = optuna.load_study(storage=self.url, study_name=self.family)
 
     def suggest(self) -> tuple[int, dict[str, Any]] | None:
@@ -74,7 +75,9 @@ class StudyBook:
         """Note one epoch: `epoch` holds number, value, and whatever else belongs to the curve (JSON values)."""
         trial = self._live[number]
         trial.set_user_attr(f"epoch {epoch['number']:05d}", dict(epoch))
-        trial.report(epoch["value"], epoch["number"])
+        if (number, epoch["number"]) not in self._reported:  # Tune repeats a function's last result; PBT goes back
+            self._reported.add((number, epoch["number"]))
+            trial.report(epoch["value"], epoch["number"])
 
     def finish(self, number: int, state: str, *, reason: str, value: float | None, params: Mapping[str, Any]) -> None:
         """Note how a trial ended: complete, pruned or failed, why, its value and the params it ended with."""

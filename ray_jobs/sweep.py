@@ -86,7 +86,7 @@ class Recorder(Stopper):
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         epoch = {key: result[key] for key in _EPOCH_KEYS}
         epoch["ended"] = time.time() - self.began
-        epoch["began"] = result["epoch_started"] - self.began
+        epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
         self.book.record(result["config"]["number"], epoch)
         return time.time() > self.deadline
 
@@ -155,8 +155,8 @@ def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:
     concurrent = None if resources.concurrent == "auto" else resources.concurrent
     if resources.workers_per_trial == 1:
         return WarmTrial, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}, concurrent
-    # Tune cannot see the workers inside a trial, so it is told how many trials fit.
-    return distributed_trial, {"cpu": 0}, min(concurrent or sys.maxsize, fitting(resources))
+    # Tune cannot see the workers inside a trial: it reserves the waiting process and is told how many trials fit.
+    return distributed_trial, {"cpu": 0, "memory": 256 * 2**20}, min(concurrent or sys.maxsize, fitting(resources))
 
 
 class _Checkpoints(Callback):

@@ -168,8 +168,9 @@ def summary(
     sign = 1.0 if problem.minimise else -1.0
     best = min(winners, key=lambda w: sign * w.value)
     curves = [epoch for book in books for trial in book.finished() for epoch in epochs(trial)]
-    training = sum(epoch["train_seconds"] for epoch in curves)
-    validating = sum(epoch["valid_seconds"] for epoch in curves)
+    workers = config.resources.workers_per_trial  # they train side by side; an epoch tells rank 0's seconds
+    training = workers * sum(epoch["train_seconds"] for epoch in curves)
+    validating = workers * sum(epoch["valid_seconds"] for epoch in curves)
     searching = sum(each.search_seconds for each in swept)
     table = problem.table
     whole: dict[str, Any] = no_nan(

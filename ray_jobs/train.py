@@ -49,6 +49,7 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
     window = settings.window.model_copy(update={"lookback": lookback})
     resources = settings.resources.model_copy(update={"workers_per_trial": workers})
     settings = prepare.complete(settings.model_copy(update={"window": window, "resources": resources}))
+    run_folder.check_free(Path(str(settings.runs)), settings.name)
     problem = prepare.problem(settings)
     cluster.connect()
     cluster.check(resources)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import math
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +35,8 @@ class WarmTrial(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        started = time.time()
         epoch = next(self.iterator)
-        return {**report(epoch), "epoch_started": started, "done": epoch.last or not math.isfinite(epoch.value)}
+        return {**report(epoch), "done": epoch.last or not math.isfinite(epoch.value)}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         torch.save(self.cv.state_dict(), Path(checkpoint_dir) / STATE_FILE)

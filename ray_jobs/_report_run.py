@@ -1,0 +1,198 @@
+"""What a report needs of a run folder, read once: summary, tables, importances, and what follows from them."""
+
+from __future__ import annotations
+
+import json
+import math
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import OptunaError
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from data.errors import InputError
+from data.load import read_table
+
+FEWEST_TRIALS = 8  # complete ones, below which importances say more about chance than about parameters
+_BEST_TRIALS = 5  # that PED-ANOVA wants among the best (Optuna's advice)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A run folder in memory. Tables have the columns that the folder's description names; missing text is ""."""
+
+    path: Path
+    summary: dict[str, Any]
+    config: str
+    trials: pd.DataFrame
+    curves: pd.DataFrame
+    oof: pd.DataFrame
+    holdout: pd.DataFrame
+
+    @property
+    def metric(self) -> str:
+        return str(self.summary["metric"]["name"])
+
+    @property
+    def minimise(self) -> bool:
+        return bool(self.summary["metric"]["direction"] == "min")
+
+    @property
+    def family(self) -> str:
+        return str(self.summary["family"])
+
+    @property
+    def families(self) -> list[str]:
+        return [str(name) for name in self.summary["winners"]]
+
+    @property
+    def steps(self) -> list[int]:
+        return [int(step) for step in self.summary["steps"]]
+
+    @property
+    def leaderboard(self) -> list[dict[str, Any]]:
+        return list(self.summary["leaderboard"])
+
+    def entry(self, name: str) -> dict[str, Any]:
+        return next(entry for entry in self.leaderboard if entry["name"] == name)
+
+    def best_baseline(self, where: str) -> dict[str, Any] | None:
+        """The baseline with the best value where = "cv" or "holdout"; None where no baseline has one."""
+        baselines = [e for e in self.leaderboard if e["kind"] == "baseline" and math.isfinite(self.value(e, where))]
+        sign = 1.0 if self.minimise else -1.0
+        return min(baselines, key=lambda entry: sign * self.value(entry, where), default=None)
+
+    def value(self, entry: dict[str, Any], where: str) -> float:
+        """The selection metric of a leaderboard entry, mean over folds ("cv") or on the "holdout"; NaN if missing."""
+        found = entry.get("cv_mean") if where == "cv" else (entry.get("holdout") or {}).get(self.metric)
+        return math.nan if found is None else float(found)
+
+    def better(self, one: float, other: float) -> bool:
+        return one < other if self.minimise else one > other
+
+    def params(self, family: str) -> list[str]:
+        """The tuned parameters of a family, "group.name", that any of its trials has."""
+        own = self.trials[self.trials["family"] == family]
+        names = [str(column) for column in own.columns if str(column).startswith("params.")]
+        return [name.removeprefix("params.") for name in names if own[name].notna().any()]
+
+
+def read_run(path: Path) -> Run:
+    """Read runs/<name>. Raises InputError where it is no run folder or one of its files cannot be read."""
+    if not (path / "summary.json").is_file():
+        raise InputError(f"no finished run in {path}: it has no summary.json; give the folder of a run, runs/<name>")
+    try:
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path / 'summary.json'} is not JSON: {error}") from None
+    config = path / "config.yaml"
+    return Run(
+        path=path,
+        summary=summary,
+        config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        trials=_table(path / "trials.parquet", ["family", "number", "state", "value"]),
+        curves=_table(path / "curves.parquet", ["family", "trial", "fold", "epoch", "valid", "best"]),
+        oof=_table(path / "oof.parquet", ["series", "time", "step", "target", "truth", "predicted"]),
+        holdout=_table(
+            path / "holdout.parquet",
+            ["model", "series", "origin_time", "time", "step", "target", "truth", "predicted"],
+        ),
+    )
+
+
+def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """A table of the run folder, through the guarded loader; empty where the file is not there."""
+    frame = read_table(str(path)) if path.is_file() else pd.DataFrame(columns=list(columns))
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise InputError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}")
+    texts = [name for name in ("family", "model", "series", "target", "state") if name in frame.columns]
+    return frame.assign(**{name: frame[name].fillna("").astype(str) for name in texts})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Search:
+    """What the study database tells of one family."""
+
+    ranges: dict[str, BaseDistribution]
+    importances: dict[str, float]  # most important first, sum 1; empty where there are none
+    why_none: str  # a sentence where there are none
+
+
+def read_search(run: Run, family: str) -> Search:
+    """Ranges and parameter importances of a family's study. The database is opened for reading only."""
+    database = run.path / "study.db"
+    if not database.is_file():
+        return Search(ranges={}, importances={}, why_none="The study database is not in the run folder.")
+    try:
+        url = f"sqlite:///file:{urllib.parse.quote(str(database.absolute()))}?mode=ro&uri=true"
+        storage = optuna.storages.RDBStorage(url)
+        try:
+            return _search(optuna.load_study(study_name=family, storage=storage))
+        finally:
+            storage.engine.dispose()
+    except (KeyError, ValueError, RuntimeError, OptunaError, SQLAlchemyError) as error:
+        first_line = (str(error).splitlines() or [""])[0]
+        return Search(ranges={}, importances={}, why_none=f"The study database cannot be read: {first_line}")
+
+
+def _search(study: optuna.Study) -> Search:
+    trials = study.get_trials(deepcopy=False)
+    ranges = {name: range_ for trial in trials for name, range_ in trial.distributions.items()}
+    n_complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    importances: dict[str, float] = {}
+    if n_complete < FEWEST_TRIALS:
+        why_none = f"Importances need at least {FEWEST_TRIALS} complete trials; this family has {n_complete}."
+    else:
+        quantile = min(0.5, max(0.1, _BEST_TRIALS / n_complete))
+        try:
+            found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile))
+            importances = {name: value for name, value in found.items() if math.isfinite(value)}
+            why_none = "" if importances else "No parameter was tuned in every complete trial."
+        except (ValueError, RuntimeError) as error:
+            why_none = f"Importances could not be worked out: {error}"
+    return Search(ranges=ranges, importances=importances, why_none=why_none)
+
+
+def mean_curves(run: Run, family: str) -> pd.DataFrame:
+    """Learning curves (trial, epoch, value): the mean over folds; a fold that stopped early counts with its best."""
+    own = run.curves[run.curves["family"] == family]
+    wide = own.pivot_table(index=["trial", "epoch"], columns="fold", values="valid")
+    best = own.pivot_table(index=["trial", "epoch"], columns="fold", values="best").groupby(level="trial").ffill()
+    return wide.fillna(best).mean(axis=1).rename("value").reset_index()
+
+
+def best_so_far(values: Sequence[float], minimise: bool) -> list[float]:
+    """The best value up to each place; NaN before the first."""
+    known = np.asarray(values, dtype=float)
+    worst = math.inf if minimise else -math.inf
+    filled = np.where(np.isfinite(known), known, worst)
+    best = np.minimum.accumulate(filled) if minimise else np.maximum.accumulate(filled)
+    return [float(value) if math.isfinite(value) else math.nan for value in best]
+
+
+def warnings(run: Run) -> list[str]:
+    """What a reader should know before using a winner, plain sentences."""
+    found = []
+    for name in run.families:
+        for where, words in (("cv", "in cross-validation"), ("holdout", "on the holdout")):
+            baseline, value = run.best_baseline(where), run.value(run.entry(name), where)
+            if baseline and not run.better(value, run.value(baseline, where)) and not math.isnan(value):
+                found.append(f"{name} is beaten {words} by the baseline {baseline['name']}, which needs no training.")
+    found += [
+        f"The best {name} lies on the bound of its range: widen the range and search again."
+        for name in run.summary.get("on_bounds") or []
+    ]
+    failed = int((run.summary.get("trials") or {}).get("failed") or 0)
+    if failed:
+        found.append(f"{failed} {'trial' if failed == 1 else 'trials'} failed; the table of trials names them.")
+    return found

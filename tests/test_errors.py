@@ -1,0 +1,197 @@
+"""What is wrong with a command is said in one line, with exit code 2, and nothing is started or written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+
+from ray_jobs import cluster
+from ray_jobs.search import main
+
+Frame = pd.DataFrame
+Change = Callable[[Frame], Frame]
+
+
+def good(rows: int = 400) -> Frame:
+    t = np.arange(rows)
+    return pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=rows, freq="h"),
+            "sales": 10 + np.sin(t / 5) + 0.01 * (t % 7),
+            "price": 2 + np.cos(t / 9),
+            "shop": ["a"] * (rows // 2) + ["b"] * (rows - rows // 2),
+        }
+    )
+
+
+def put(column: str, row: int, value: object) -> Change:
+    """Replace one value; rows count from 1, as messages do."""
+
+    def change(frame: Frame) -> Frame:
+        frame = frame.astype({column: object})
+        frame.loc[row - 1, column] = value
+        return frame
+
+    return change
+
+
+def swapped(frame: Frame) -> Frame:
+    order = [*range(10), 11, 10, *range(12, len(frame))]
+    return frame.iloc[order].reset_index(drop=True)
+
+
+WINDOW = ["--lookback", "12", "--horizon", "3"]
+TARGET = ["--target", "sales"]
+
+# name, change of the table, flags besides --data, what the line must say
+CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
+    ("no target", None, [], ["no target given", "--target"]),
+    ("target misspelt", None, ["--target", "slaes"], ["'slaes'", "did you mean 'sales'?"]),
+    ("time misspelt", None, [*TARGET, "--time", "tiem"], ["'tiem'", "did you mean 'time'?"]),
+    ("series misspelt", None, [*TARGET, "--series", "shp"], ["'shp'", "did you mean 'shop'?"]),
+    ("past misspelt", None, [*TARGET, "--data.past", "prise"], ["'prise'", "did you mean 'price'?"]),
+    ("target twice", None, ["--target", "sales,sales"], ["'sales'", "twice"]),
+    ("target is time", None, ["--target", "time"], ["'time'"]),
+    ("text target", None, ["--target", "shop"], ["'shop'", "row 1", "'a'"]),
+    ("text in a number", put("sales", 7, "n.a."), TARGET, ["'sales'", "row 7", "'n.a.'"]),
+    ("text past", None, [*TARGET, "--data.past", "shop"], ["'shop'", "row 1", "'a'"]),
+    ("infinite value", put("sales", 9, float("inf")), TARGET, ["'sales'", "row 9"]),
+    ("constant target", lambda f: f.assign(sales=3.0), TARGET, ["'sales'", "constant"]),
+    ("empty target", lambda f: f.assign(sales=np.nan), TARGET, ["'sales'"]),
+    ("time not readable", put("time", 5, "yesterday"), [*TARGET, "--time", "time"], ["'time'", "row 5", "'yesterday'"]),
+    ("time missing", put("time", 5, None), [*TARGET, "--time", "time"], ["'time'", "row 5"]),
+    ("unsorted", swapped, TARGET, ["row", "order"]),
+    ("doubled time", lambda f: pd.concat([f.iloc[:20], f.iloc[19:]]), TARGET, ["row 21", "2024-01-01 19:00"]),
+    ("no time column", lambda f: f.drop(columns="time"), TARGET, ["time"]),
+    ("small numbers as time", lambda f: f.assign(time=np.arange(len(f))), [*TARGET, "--time", "time"], ["'time'"]),
+    ("too few rows", lambda f: f.iloc[:60], TARGET, ["5 walk_forward folds", "60"]),
+    ("horizon too long", None, [*TARGET, "--horizon", "200"], ["horizon"]),
+    ("too many folds", None, [*TARGET, "--folds", "99", "--lookback", "48"], ["99 walk_forward folds"]),
+    ("grouped without series", None, [*TARGET, "--validation.scheme", "grouped"], ["grouped"]),
+    ("feature is the target", lambda f: f.assign(copy=f["sales"]), TARGET, ["'copy'", "'sales'"]),
+    ("feature is the future", lambda f: f.assign(next=f["sales"].shift(-1)), TARGET, ["'next'"]),
+    ("unknown flag", None, [*TARGET, "--trails", "3"], ["--trails", "did you mean '--trials'?"]),
+    ("unknown scheduler", None, [*TARGET, "--search.scheduler", "ashaa"], ["search.scheduler", "'ashaa'"]),
+    ("no trials", None, [*TARGET, "--trials", "0"], ["search.trials", "got 0"]),
+    ("trials not a number", None, [*TARGET, "--trials", "many"], ["search.trials", "'many'"]),
+    ("one fold", None, [*TARGET, "--folds", "1"], ["validation.folds", "got 1"]),
+    ("holdout of everything", None, [*TARGET, "--validation.holdout", "1.5"], ["validation.holdout", "1.5"]),
+    ("lookback of zero", None, [*TARGET, "--lookback", "0"], ["window.lookback", "got 0"]),
+    ("a name that climbs", None, [*TARGET, "--name", "../up"], ["name", "'../up'"]),
+    ("path and sample", None, [*TARGET, "--sample", "stocks"], ["data.path", "data.sample"]),
+    ("negative embargo", None, [*TARGET, "--validation.embargo", "-1"], ["validation.embargo"]),
+    ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise AssertionError("Ray was started for a command that is refused")
+
+    monkeypatch.setattr(cluster, "connect", refuse)
+
+
+def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """The one line that refuses these arguments."""
+    with pytest.raises(SystemExit) as ended:
+        main("lstm", arguments=arguments)
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert printed.err.count("\n") == 1, printed.err
+    return printed.err
+
+
+@pytest.mark.parametrize(("change", "flags", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_what_is_wrong_is_said_in_one_line(
+    change: Change | None, flags: list[str], says: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = change(good()) if change else good()
+    file = tmp_path / "table.csv"
+    frame.to_csv(file, index=False)
+    runs = tmp_path / "runs"
+    line = refusal(capsys, ["--data", str(file), "--runs", str(runs), *WINDOW, *flags])
+    for part in says:
+        assert part in line
+    assert not runs.exists()
+
+
+def test_a_missing_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good().to_csv(tmp_path / "sales.csv", index=False)
+    line = refusal(capsys, ["--data", str(tmp_path / "slaes.csv"), "--target", "sales"])
+    assert "sales.csv" in line
+
+
+def test_an_unknown_sample_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'stocks'?" in refusal(capsys, ["--sample", "stock"])
+
+
+def test_a_table_of_rows_is_no_series(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "titanic" in refusal(capsys, ["--sample", "titanic"])
+
+
+def test_too_few_rows_names_the_number_that_would_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "table.csv"
+    flags = ["--data", str(file), *TARGET, *WINDOW]
+    good(60).to_csv(file, index=False)
+    line = refusal(capsys, flags)
+    needed = max(int(word.strip(",;.")) for word in line.split() if word.strip(",;.").isdigit())
+    good(needed - 1).to_csv(file, index=False)
+    assert str(needed) in refusal(capsys, flags)
+    good(needed).to_csv(file, index=False)
+    with pytest.raises(AssertionError, match="Ray was started"):
+        main("lstm", arguments=flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("search: {trials: 1, trials: 2}", ["twice", "'trials'"]),
+        ("serch: {trials: 1}", ["'serch'", "did you mean 'search'?"]),
+        ("search: {trails: 1}", ["'search.trails'", "did you mean 'search.trials'?"]),
+        ("search: [1, 2]", ["search"]),
+        ("- 1", ["mapping"]),
+        ("search: {trials: [}", ["YAML"]),
+        ("search: {trials: '5'}", ["search.trials", "'5'"]),
+        ("window: {lookback: []}", ["window.lookback"]),
+        ("!!python/object/apply:os.system ['true']", ["YAML"]),
+    ],
+)
+def test_a_wrong_file_is_refused(
+    text: str, says: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text(text)
+    line = refusal(capsys, ["--config", str(file)])
+    for part in says:
+        assert part in line
+
+
+def test_a_taken_name_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    assert "exists" in refusal(capsys, ["--runs", str(tmp_path), "--name", "mine"])
+
+
+def test_more_gpus_than_there_are_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "connect", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    runs = tmp_path / "runs"
+    line = refusal(capsys, ["--runs", str(runs), "--resources.gpus_per_trial", "2"])
+    assert "needs 2 GPUs" in line
+    assert not runs.exists()
+
+
+def test_families_are_named_and_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments=["lstn", "--trials", "1"])
+    assert ended.value.code == 2
+    assert "did you mean 'lstm'?" in capsys.readouterr().err

@@ -62,7 +62,11 @@ class Progress(Callback):
     ) -> None:
         self.epochs += 1
         if self.best is None or self.sign * result["value"] < self.sign * self.best["value"]:
-            self.best = {"value": result["value"], "folds": result["folds"], "trial": result["config"]["number"]}
+            self.best = {
+                "value": result["value"],
+                "folds": result["folds"],
+                "trial": result["config"]["trial"]["number"],
+            }
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         finished = (trial.last_result or {}).get("finished")

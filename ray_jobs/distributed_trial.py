@@ -26,6 +26,7 @@ from search_spaces import unflatten
 
 def distributed_trial(config: dict[str, Any], problem: Problem) -> None:
     """Tune's function: config as `WarmTrial` takes it, and "workers" and "storage" (the folder of its files)."""
+    config = config["trial"]
     gpus = {"GPU": config["gpus"]} if config["gpus"] else {}
     trainer = TorchTrainer(
         _work,

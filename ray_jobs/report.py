@@ -1,2 +1,274 @@
-def write_report(p):
-    return p
+"""Write report.html: what a run searched, found and is worth, in one file that needs no network.
+
+    python -m ray_jobs.report runs/etth1-oil
+
+Reads the run folder and nothing else, so it works on a copied folder and for runs of other machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.errors import InputError
+from models.metrics import METRICS
+from ray_jobs import _report_folds as folds
+from ray_jobs import _report_forecasts as forecasts
+from ray_jobs import _report_search as searches
+from ray_jobs import _report_tables as tables
+from ray_jobs._report_charts import metric_label
+from ray_jobs._report_page import MISSING, chart, escape, listing, number, page, section, tiles
+from ray_jobs._report_run import Run, mean_curves, read_run, read_search, warnings
+
+FILE = "report.html"
+
+
+def write_report(run: Path) -> Path:
+    """Write runs/<name>/report.html, whole or not at all, and return its path.
+
+    Raises InputError where `run` is no run folder or a file in it cannot be read.
+    """
+    path = run / FILE
+    part = run / f".{FILE}.part"
+    part.write_text(report(read_run(run)), encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+def report(run: Run) -> str:
+    """The whole page, HTML."""
+    parts = [
+        _head(run),
+        _warnings(run),
+        section("leaderboard", "Leaderboard", tables.leaderboard_caption(run), tables.leaderboard(run)),
+        *_answers(run),
+        *_search(run),
+        section("winners", "Winning parameters", "", tables.winners(run)),
+        _details("trials", "All trials", tables.trials(run)),
+        _details("config", "Configuration", f"<pre>{escape(run.config)}</pre>"),
+        _foot(run),
+    ]
+    return page(f"{run.summary['name']} · Foldline", "".join(parts))
+
+
+def verdict(run: Run) -> tuple[str, bool]:
+    """One sentence of HTML: who won, its score, how it stands against the best baseline; and whether that is well."""
+    entry, metric = run.entry(run.family), escape(metric_label(run.metric))
+    cv, held = run.value(entry, "cv"), run.value(entry, "holdout")
+    n_folds = len(entry["folds"])
+    said = (
+        f"<b>{escape(run.family)}</b> wins with a cross-validated {metric} of <b>{number(cv)} ± "
+        f"{number(entry['cv_std'], digits=2)}</b> over {n_folds} {'fold' if n_folds == 1 else 'folds'}"
+    )
+    where = "cv" if math.isnan(held) else "holdout"
+    value, baseline = run.value(entry, where), run.best_baseline(where)
+    if where == "holdout":
+        said += f" and <b>{number(held)}</b> on the holdout"
+    if baseline is None:
+        return f"{said}.", True
+    other, good = run.value(baseline, where), run.better(value, run.value(baseline, where))
+    name = f"{escape(baseline['name'])} ({number(other)})"
+    compared = _compared(run, value, other)
+    if not good:
+        return f"{said}: <b>{compared}</b> than the best baseline there, {name}. Do not use it as it is.", False
+    beaten = run.best_baseline("cv")
+    everywhere = beaten is None or run.better(cv, run.value(beaten, "cv"))
+    return f"{said}: <b>{compared}</b> than the best baseline there, {name}.", everywhere
+
+
+def _compared(run: Run, value: float, other: float) -> str:
+    """ "12.3 % better": of the baseline's error where less is better, else the difference, for those lie in [0, 1]."""
+    words = "better" if run.better(value, other) else "no better" if value == other else "worse"
+    if value == other:
+        return words
+    if run.minimise and other > 0:
+        return f"{number(100 * abs(other - value) / other, digits=3)} % {words}"
+    return f"{number(abs(other - value), digits=3)} {words}"
+
+
+def _head(run: Run) -> str:
+    summary, data = run.summary, run.summary["data"]
+    targets, steps = [str(target) for target in data["targets"]], run.steps
+    listed = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
+    ahead = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
+    if len(steps) > 1 and steps != list(range(steps[0], steps[-1] + 1)):
+        ahead = ", ".join(map(str, steps[:-1])) + f" and {steps[-1]}"
+    n_columns = len(data["columns"])
+    sentence = (
+        f"Forecasts <b>{escape(listed)}</b>, {ahead} {'step' if steps == [1] else 'steps'} ahead, from the last "
+        f"{summary['lookback']} rows of {n_columns} {'column' if n_columns == 1 else 'columns'} "
+        f"(one row: {escape(data['calendar'])})."
+    )
+    said, good = verdict(run)
+    return (
+        f'<header><div class="kicker">Foldline · report of a run</div><h1>{escape(summary["name"])}</h1>'
+        f'<p class="lead">{sentence}</p></header><p class="verdict{"" if good else " bad"}">{said}</p>'
+        f"{tiles(_facts(run))}{_contents()}"
+    )
+
+
+def _facts(run: Run) -> list[tuple[str, str]]:
+    summary, data = run.summary, run.summary["data"]
+    counts = summary["trials"]
+    states = [f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts.get(state)]
+    series = data["series"] if isinstance(data["series"], int) else len(data["series"])
+    facts = [
+        ("data", Path(str(data["source"])).name or str(data["source"])),
+        ("rows" if series == 1 else f"rows in {series:,} series", f"{data['rows']:,}"),
+        (f"trials: {', '.join(states)}", f"{len(run.trials):,}"),
+        ("search, all of the run " + _duration(summary.get("wall_seconds")), _duration(summary.get("search_seconds"))),
+    ]
+    if summary.get("efficiency") is not None:
+        facts.append((f"of {summary.get('cores')} cores spent training", f"{summary['efficiency']:.0%}"))
+    if summary.get("finished"):
+        facts.append(("finished (UTC)", _moment(summary["finished"])))
+    return facts
+
+
+def _contents() -> str:
+    places = {
+        "leaderboard": "Leaderboard",
+        "forecasts": "Forecasts",
+        "steps": "Error by step",
+        "folds": "Folds",
+        "search": "Search",
+        "winners": "Winning parameters",
+        "trials": "All trials",
+        "config": "Configuration",
+    }
+    links = (f'<a href="#{name}">{title}</a>' for name, title in places.items())
+    return f"<nav>{''.join(links)}</nav>"
+
+
+def _warnings(run: Run) -> str:
+    found, notices = warnings(run), [str(notice) for notice in run.summary.get("notices") or []]
+    made = section("warnings", "Before you use it", "", listing(found), kind="warn") if found else ""
+    return made + (section("notices", "Notices", "", listing(notices)) if notices else "")
+
+
+def _answers(run: Run) -> list[str]:
+    """The sections on what the winner answers: forecasts, error by step, folds."""
+    parts = []
+    if len(run.holdout):
+        shown, n_all = forecasts.views(run)
+        left_out = f" The first {len(shown)} of {n_all} pairs of series and target." if n_all > len(shown) else ""
+        several = len(run.steps) > 1
+        at_steps = "its first and its last step ahead" if several else f"{run.steps[0]} ahead"
+        caption = (
+            f"Truth and the answers of {escape(run.family)} for {at_steps}, each drawn at the time it speaks of. "
+            f"No trial was chosen by these rows.{left_out} Drag to zoom, double-click to see all; "
+            "click a name in the legend to hide or show its line."
+        )
+        full = (
+            "<h3>The last forecasts, in full</h3>"
+            '<p class="caption">Each line is one forecast, made just before its first point.</p>',
+            chart("in-full", forecasts.in_full(run), 360),
+        )
+        drawn = chart("forecast", forecasts.forecasts(run), 420)
+        parts.append(section("forecasts", "Forecasts on the holdout", caption, drawn, *(full if several else ())))
+    by_step = (run.summary.get("holdout") or {}).get("by_step")
+    if by_step:
+        several = len(run.steps) > 1
+        caption = "Mean error on the holdout by how far ahead the answer lies: lower is better."
+        drawn = (
+            chart("by-step", forecasts.by_step(run), 380) if several else '<p class="quiet">There is only one step.</p>'
+        )
+        parts.append(section("steps", "Error by step ahead", caption, drawn, tables.by_target(run)))
+    return [*parts, _folds(run)]
+
+
+def _folds(run: Run) -> str:
+    parts = [chart("fold-scores", folds.fold_scores(run), 340)]
+    if any(fold["train_spans"] for fold in run.summary["folds"]):
+        caption = (
+            "Which rows each fold trains and is judged on, under the series as far as the run keeps it (validation "
+            "and holdout rows). The holdout row at the bottom is the final training and the rows scored once."
+        )
+        height = 330 + 30 * len(run.summary["folds"])
+        parts += ["<h3>Boundaries</h3>", f'<p class="caption">{caption}</p>']
+        parts.append(chart("fold-bounds", folds.boundaries(run), height))
+    return section("folds", "Folds", f"{escape(metric_label(run.metric))} on each fold's validation rows.", *parts)
+
+
+def _search(run: Run) -> list[str]:
+    """The sections on the search: its history, then curves, importances and slices of each family."""
+    better = "lower" if run.minimise else "higher"
+    caption = f"Every trial's value, the mean over folds; {better} is better. Hover to see its parameters."
+    parts = [section("search", "Search", caption, chart("history", searches.history(run), 360))]
+    for i, family in enumerate(run.families):
+        search = read_search(run, family)
+        n_curves = mean_curves(run, family)["trial"].nunique()
+        shown = f" The best {searches.MOST_CURVES} of {n_curves}." if n_curves > searches.MOST_CURVES else ""
+        body = [
+            "<h3>Learning curves</h3>",
+            f'<p class="caption">Mean over folds after each epoch. A cross: the trial was stopped early.{shown}</p>',
+            chart(f"curves-{i}", searches.curves(run, family), 400),
+            "<h3>Importance of parameters</h3>",
+        ]
+        if search.importances:
+            height = 80 + 30 * len(search.importances)
+            body.append(
+                '<p class="caption">Which parameters tell the best trials from the others (PED-ANOVA, Watanabe et al. '
+                "2023). With few trials, a hint and no more.</p>"
+            )
+            body.append(chart(f"importances-{i}", searches.importances(search), height))
+        else:
+            body.append(f'<p class="quiet">{escape(search.why_none)}</p>')
+        sliced = searches.slices(run, family, search)
+        if sliced["data"]:
+            body += ["<h3>Value by parameter</h3>", chart(f"slices-{i}", sliced, 60 + 230 * sliced["rows"])]
+        parts.append(section(f"family-{i}", f"Search of {family}", "", *body))
+    return parts
+
+
+def _details(identifier: str, title: str, body: str) -> str:
+    return f'<section id="{identifier}"><details><summary>{escape(title)}</summary>{body}</details></section>\n'
+
+
+def _foot(run: Run) -> str:
+    summary = run.summary
+    versions = ", ".join(f"{name} {version}" for name, version in (summary.get("versions") or {}).items())
+    facts = [f"seed {summary.get('seed')}", f"source {summary['data']['source']}", versions]
+    facts += [f"data {summary['data']['fingerprint']}", f"commit {summary.get('git_commit') or 'unknown'}"]
+    defined = METRICS[run.metric].source if run.metric in METRICS else ""
+    said = f"{metric_label(run.metric)}: {defined}. " if defined else ""
+    return f"<footer>{escape(said)}{escape(' · '.join(fact for fact in facts if fact))}</footer>\n"
+
+
+def _duration(seconds: Any) -> str:
+    if seconds is None:
+        return MISSING
+    whole = round(float(seconds))
+    if whole < 60:
+        return f"{float(seconds):.1f} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {whole % 60:02d} s"
+
+
+def _moment(text: Any) -> str:
+    """A time as ISO text, to the minute and in UTC; as it is where it is something else."""
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return str(text)
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%d %H:%M")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m ray_jobs.report", description="Write a run's report.html.")
+    parser.add_argument("run", type=Path, help="the folder of a run, runs/<name>")
+    try:
+        print(write_report(parser.parse_args(arguments).run))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, FloatDistribution
 from ray.tune.schedulers import (
     ASHAScheduler,
@@ -15,7 +17,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
-from models.training import draw_seed
+from ray_jobs.spaces import to_tune
 
 REDUCTION = 3
 NEEDS_CHECKPOINTS = ("hyperband", "pbt")
@@ -37,21 +39,18 @@ def make(
         case "hyperband":
             return HyperBandScheduler(**common, max_t=max_epochs, reduction_factor=REDUCTION)
         case "pbt":
+            random.seed(seed)  # Tune draws its mutations from the process's generators
+            np.random.seed(seed)
             return PopulationBasedTraining(
                 **common,
                 perturbation_interval=max(1, max_epochs // 5),
-                hyperparam_mutations={"params": mutations(ranges, seed)},
+                hyperparam_mutations={"trial": {"params": mutations(ranges)}},
             )
     return FIFOScheduler()
 
 
-def mutations(ranges: Mapping[str, BaseDistribution], seed: int) -> dict[str, Any]:
+def mutations(ranges: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """What PBT may change while a trial runs: the numbers of `fit`, since a model cannot change its shape."""
-    from ray_jobs.spaces import to_tune
-
-    free = {
+    return {
         name: to_tune(d) for name, d in ranges.items() if name.startswith("fit.") and isinstance(d, FloatDistribution)
     }
-    if not free:
-        raise ValueError(f"PBT needs a range of numbers in `fit`, seed {draw_seed(seed)}")
-    return free

@@ -33,46 +33,69 @@ class Swept:
 
 
 class StudySearch(Searcher):
-    """Tune's view of a `StudyBook`: hands out its trials, tells it how they ended."""
+    """Hands out the trials of a `StudyBook`; `Endings` tells it how they ended."""
 
-    def __init__(self, book: StudyBook, trial_config: dict[str, Any]) -> None:
+    def __init__(self, book: StudyBook, shared: dict[str, Any]) -> None:
         super().__init__(metric="value", mode="min" if book.minimise else "max")
         self.book = book
-        self.trial_config = trial_config
-        self.numbers: dict[str, int] = {}
+        self.shared = shared
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        suggestion = self.book.suggest()
-        if suggestion is None:
-            return str(Searcher.FINISHED)
-        number, params = suggestion
-        self.numbers[trial_id] = number
-        return {**self.trial_config, "number": number, "params": params}
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        drawn = draw(self.book, self.shared)
+        return str(Searcher.FINISHED) if drawn is None else drawn
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        number, result = self.numbers[trial_id], result or {}
-        value = result.get("value")
-        if error or (value is not None and not math.isfinite(value)):
-            reason = "an exception" if error else f"the metric became {value}"
-            self.book.finish(number, "failed", reason=reason, value=None, params={})
-            return
-        params = {
-            key.removeprefix("config/params/"): v for key, v in result.items() if key.startswith("config/params/")
-        }
-        done = bool(result.get("finished"))
-        self.book.finish(
-            number,
-            "complete" if done else "pruned",
-            reason="finished" if done else f"stopped after epoch {result.get('number', 0)}",
-            value=value,
-            params=params,
-        )
+        """Nothing: see `Endings`, which PBT has too."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the study database is the state."""
+
+
+def draw(book: StudyBook, shared: dict[str, Any]) -> dict[str, Any] | None:
+    """The config of the study's next trial; what is ours lies under one key, which PBT's mutations can reach."""
+    suggestion = book.suggest()
+    if suggestion is None:
+        return None
+    number, params = suggestion
+    return {"trial": {**shared, "number": number, "params": params}}
+
+
+class Endings(Callback):
+    """Notes how each trial ended, and where its last state lies."""
+
+    def __init__(self, book: StudyBook) -> None:
+        self.book = book
+        self.paths: dict[int, Path] = {}
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        result, own = trial.last_result or {}, trial.config["trial"]
+        value, done = result.get("value"), bool(result.get("finished"))
+        if value is not None and not math.isfinite(value):
+            self._failed(own, f"the metric became {value}")
+            return
+        state = "complete" if done else "pruned"
+        reason = "finished" if done else f"stopped after epoch {result.get('number', 0)}"
+        self.book.finish(own["number"], state, reason=reason, value=value, params=own["params"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        file = Path(trial.error_file) if trial.error_file else None
+        text = file.read_text().strip() if file and file.exists() else ""
+        self._failed(trial.config["trial"], text.splitlines()[-1] if text else "an exception")
+
+    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
+        self.paths[trial.config["trial"]["number"]] = Path(checkpoint.path)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if CHECKPOINT_PATH_KEY in result:  # of the workers inside the trial
+            self.paths[trial.config["trial"]["number"]] = Path(result[CHECKPOINT_PATH_KEY])
+
+    def _failed(self, own: dict[str, Any], reason: str) -> None:
+        self.book.finish(own["number"], "failed", reason=reason, value=None, params=own["params"])
 
 
 class Recorder(Stopper):
@@ -87,7 +110,7 @@ class Recorder(Stopper):
         epoch = {key: result[key] for key in _EPOCH_KEYS}
         epoch["ended"] = time.time() - self.began
         epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
-        self.book.record(result["config"]["number"], epoch)
+        self.book.record(result["config"]["trial"]["number"], epoch)
         return time.time() > self.deadline
 
     def stop_all(self) -> bool:
@@ -108,7 +131,7 @@ def sweep(
     """Run the trials of `book` to the end of its budget; Tune's files go to `folder`/tune-<family>."""
     search, resources = config.search, config.resources
     began = time.time()
-    trial_config = {
+    shared = {
         "family": book.family,
         "fixed": {"fit.max_epochs": search.max_epochs},
         "cpus": resources.cpus_per_trial,
@@ -117,11 +140,12 @@ def sweep(
         "storage": str(folder / f"tune-{book.family}"),
     }
     trainable, per_trial, concurrent = _trainable(config)
-    kept = _Checkpoints()
+    endings = Endings(book)
     tuner = Tuner(
         tune.with_resources(tune.with_parameters(trainable, problem=problem), per_trial),
+        **_source(config, book, shared),
         tune_config=TuneConfig(
-            search_alg=StudySearch(book, trial_config),
+            search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared),
             scheduler=schedulers.make(
                 search.scheduler,
                 minimise=book.minimise,
@@ -129,7 +153,7 @@ def sweep(
                 ranges=book.ranges,
                 seed=search.seed,
             ),
-            num_samples=search.trials,
+            num_samples=1 if search.scheduler == "pbt" else search.trials,
             max_concurrent_trials=concurrent,
             reuse_actors=trainable is WarmTrial,
             trial_dirname_creator=_trial_folder,
@@ -139,14 +163,22 @@ def sweep(
             name=f"tune-{book.family}",
             storage_path=str(folder),
             verbose=0,
-            callbacks=[*callbacks, kept],
+            callbacks=[endings, *callbacks],
             stop=Recorder(book, began, began + search.time_budget if search.time_budget else math.inf),
             checkpoint_config=CheckpointConfig(checkpoint_at_end=trainable is WarmTrial),
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
         ),
     )
     tuner.fit()
-    return Swept(search_seconds=time.time() - began, checkpoints=kept.paths)
+    return Swept(search_seconds=time.time() - began, checkpoints=endings.paths)
+
+
+def _source(config: Config, book: StudyBook, shared: dict[str, Any]) -> dict[str, Any]:
+    """PBT takes no searcher: its population is drawn from the study at once, the default among it."""
+    if config.search.scheduler != "pbt":
+        return {}
+    population = [draw(book, shared) for _ in range(config.search.trials)]
+    return {"param_space": {"trial": tune.grid_search([each["trial"] for each in population if each])}}
 
 
 def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:
@@ -159,21 +191,5 @@ def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:
     return distributed_trial, {"cpu": 0, "memory": 256 * 2**20}, min(concurrent or sys.maxsize, fitting(resources))
 
 
-class _Checkpoints(Callback):
-    """Where the last state of each trial lies."""
-
-    def __init__(self) -> None:
-        self.paths: dict[int, Path] = {}
-
-    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        self.paths[trial.config["number"]] = Path(checkpoint.path)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if CHECKPOINT_PATH_KEY in result:  # of the workers inside the trial
-            self.paths[trial.config["number"]] = Path(result[CHECKPOINT_PATH_KEY])
-
-
 def _trial_folder(trial: Any) -> str:
-    return f"trial-{trial.config['number']:05d}"
+    return f"trial-{trial.config['trial']['number']:05d}"

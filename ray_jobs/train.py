@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,19 @@ from search_spaces import FAMILIES, unflatten
 _KEYS = ("family", "params", "epochs")
 
 
-def main() -> None:
-    """Run from the command line."""
+def main(arguments: Sequence[str] | None = None) -> Path:
+    """Run from the command line; returns the run's folder."""
     with exit_codes():
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         own.add_argument("--params")
         own.add_argument("--workers", default="1")
-        mine, rest = own.parse_known_args()
+        mine, rest = own.parse_known_args(arguments)
         settings = config.parse(rest, prog="train.py", description=__doc__ or "")
         if mine.params is None:
             raise InputError("name the configuration to train: --params best.yaml, as a search leaves it in its folder")
         if not mine.workers.isdigit() or int(mine.workers) < 1:
             raise InputError(f"--workers must be a whole number of at least 1, got {mine.workers!r}")
-        train(settings, _read(Path(mine.params)), workers=int(mine.workers))
+        return train(settings, _read(Path(mine.params)), workers=int(mine.workers))
 
 
 def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:

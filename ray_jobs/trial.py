@@ -18,19 +18,20 @@ STATE_FILE = "state.pt"
 
 
 class WarmTrial(tune.Trainable):
-    """config: {"number", "family", "params" (flat), "fixed" ({"fit.max_epochs": ..}), "cpus", "gpus"}."""
+    """config: {"trial": {"number", "family", "params" (flat), "fixed" (params of all trials), "cpus", "gpus"}}."""
 
     def setup(self, config: dict[str, Any], problem: Problem) -> None:
         """`problem` is fetched once an actor; its arrays stay mapped from the object store for all its trials."""
-        prepare_process(int(config["cpus"]))
+        prepare_process(int(config["trial"]["cpus"]))
         self.problem = problem
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config
-        device = "cuda" if new_config["gpus"] and torch.cuda.is_available() else "cpu"
-        params = unflatten({**new_config["params"], **new_config["fixed"]})
-        self.cv = CrossValidation(self.problem, new_config["family"], params, trial=new_config["number"], device=device)
+        own = new_config["trial"]
+        device = "cuda" if own["gpus"] and torch.cuda.is_available() else "cpu"
+        params = unflatten({**own["params"], **own["fixed"]})
+        self.cv = CrossValidation(self.problem, own["family"], params, trial=own["number"], device=device)
         self.iterator = self.cv.epochs()
         return True
 

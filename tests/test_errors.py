@@ -66,7 +66,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("time not readable", put("time", 5, "yesterday"), [*TARGET, "--time", "time"], ["'time'", "row 5", "'yesterday'"]),
     ("time missing", put("time", 5, None), [*TARGET, "--time", "time"], ["'time'", "row 5"]),
     ("unsorted", swapped, TARGET, ["row", "order"]),
-    ("doubled time", lambda f: pd.concat([f.iloc[:20], f.iloc[19:]]), TARGET, ["row 21", "2024-01-01 19:00"]),
+    ("doubled time", lambda f: pd.concat([f.iloc[:20], f.iloc[19:]]), TARGET, ["rows 20 and 21", "2024-01-01 19:00"]),
     ("no time column", lambda f: f.drop(columns="time"), TARGET, ["time"]),
     ("small numbers as time", lambda f: f.assign(time=np.arange(len(f))), [*TARGET, "--time", "time"], ["'time'"]),
     ("too few rows", lambda f: f.iloc[:60], TARGET, ["5 walk_forward folds", "60"]),

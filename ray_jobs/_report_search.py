@@ -1,0 +1,229 @@
+"""Charts of the search: values by trial, learning curves, importances, and the value against each parameter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from ray_jobs._report_charts import (
+    BLUE,
+    GREEN,
+    INK,
+    MARKERS,
+    STATES,
+    Chart,
+    axis_label,
+    layout,
+    numbers,
+    plain,
+    readable_range,
+)
+from ray_jobs._report_run import Run, Search, best_so_far, mean_curves
+
+MOST_CURVES = 300
+MOST_SLICES = 12
+_COLUMNS = 3
+_NOTHING: list[None] = [None]  # keeps a trace, and with it its place in the legend
+
+
+def hover_text(run: Run, trial: Any) -> str:
+    """What a trial is: family, number, state, value and every parameter, a line each."""
+    lines = [f"<b>{plain(trial['family'])} trial {int(trial['number'])}</b>: {plain(trial['state'])}"]
+    if pd.notna(trial["value"]):
+        lines.append(f"{axis_label(run)}: {trial['value']:.5g}")
+    lines += [f"{plain(name)} = {plain(shown(trial[f'params.{name}']))}" for name in run.params(trial["family"])]
+    return "<br>".join(lines)
+
+
+def shown(value: Any) -> str:
+    """A parameter's value: whole numbers without a point, others with four digits."""
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value))
+    if isinstance(value, float | np.floating):
+        return str(int(value)) if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
+
+
+def history(run: Run) -> Chart:
+    """The value of every trial in the order they began, and the best so far."""
+    by = [column for column in ("started", "family", "number") if column in run.trials.columns]
+    trials = run.trials.sort_values(by, kind="stable")
+    trials = trials.assign(order=range(1, len(trials) + 1))
+    symbols = {family: MARKERS[i % len(MARKERS)] for i, family in enumerate(run.families)}
+    kept = trials["value"].where(trials["state"] != "failed").astype(float)
+    best = best_so_far(kept.tolist(), run.minimise)
+    data: list[dict[str, Any]] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "best so far",
+            "x": trials["order"].tolist(),
+            "y": numbers(best),
+            "line": {"color": INK, "width": 1.5, "shape": "hv"},
+            "hoverinfo": "skip",
+        }
+    ]
+    for state, colour in STATES.items():
+        own = trials[(trials["state"] == state) & trials["value"].notna()]
+        for family in run.families:
+            rows = own[own["family"] == family]
+            if not len(rows):
+                continue
+            data.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": f"{state}, {plain(family)}" if len(run.families) > 1 else state,
+                    "x": rows["order"].tolist(),
+                    "y": numbers(rows["value"]),
+                    "marker": {"color": colour, "size": 9, "symbol": symbols[family], "line": {"width": 0}},
+                    "opacity": 0.85,
+                    "hovertext": [hover_text(run, row) for _, row in rows.iterrows()],
+                    "hovertemplate": "%{hovertext}<extra></extra>",
+                }
+            )
+    x_axis = {"rangemode": "tozero", "tickformat": "d"}
+    limits = readable_range(trials["value"], run.minimise)
+    return {
+        "data": data,
+        "layout": layout(x="trial, in the order they began", y=axis_label(run), xaxis=x_axis, yaxis=_limited(limits)),
+    }
+
+
+def curves(run: Run, family: str) -> Chart:
+    """The metric by epoch of every trial of a family, best ones on top; a cross marks where a trial was stopped."""
+    means = dict(list(mean_curves(run, family).groupby("trial")))
+    own = run.trials[(run.trials["family"] == family) & run.trials["number"].isin(list(means))]
+    own = own.sort_values("value", ascending=run.minimise, na_position="last", kind="stable").head(MOST_CURVES)
+    winner = (run.summary["winners"][family] or {}).get("trial")
+    data: list[dict[str, Any]] = []
+    for _, trial in own[::-1].iterrows():
+        curve, is_winner = means[trial["number"]], trial["number"] == winner
+        colour = GREEN if is_winner else STATES.get(trial["state"], INK)
+        n = len(curve)
+        ended = "x" if trial["state"] in ("pruned", "failed") else "circle"
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": "winner" if is_winner else plain(trial["state"]),
+                "legendgroup": "winner" if is_winner else plain(trial["state"]),
+                "showlegend": False,
+                "x": curve["epoch"].astype(int).tolist(),
+                "y": numbers(curve["value"]),
+                "line": {"color": colour, "width": 3 if is_winner else 1.3},
+                "marker": {"color": colour, "symbol": ended, "size": [0] * (n - 1) + [8 if ended == "x" else 5]},
+                "opacity": 1.0 if is_winner else 0.65,
+                "hovertext": hover_text(run, trial),
+                "hovertemplate": "epoch %{x}: %{y:.5g}<br>%{hovertext}<extra></extra>",
+            }
+        )
+    named = {trace["legendgroup"]: trace for trace in data}
+    for group, trace in named.items():
+        data.append(
+            {**trace, "x": _NOTHING, "y": _NOTHING, "showlegend": True, "marker": {**trace["marker"], "size": 8}}
+        )
+        data[-1]["legendgroup"] = group
+    values = [value for trace in data[: len(own)] for value in trace["y"]]
+    limits = readable_range(values, run.minimise)
+    return {
+        "data": data,
+        "layout": layout(x="epoch", y=axis_label(run), xaxis={"tickformat": "d"}, yaxis=_limited(limits)),
+    }
+
+
+def importances(search: Search) -> Chart:
+    """Each parameter's share in what separates the best trials from the others."""
+    names = list(search.importances)[::-1]
+    values = [search.importances[name] for name in names]
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "x": numbers(values),
+                "y": [plain(name) for name in names],
+                "text": [f"{value:.0%}" for value in values],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": BLUE},
+                "hovertemplate": "%{y}: %{x:.1%}<extra></extra>",
+            }
+        ],
+        "layout": layout(
+            x="share of importance",
+            xaxis={"tickformat": ".0%", "rangemode": "tozero"},
+            yaxis={"type": "category", "ticksuffix": "  "},
+            margin={"r": 60},
+        ),
+    }
+
+
+def slices(run: Run, family: str, search: Search) -> Chart:
+    """Small charts side by side: the value of every trial against each of its parameters, important ones first."""
+    order = list(search.importances)
+    names = sorted(run.params(family), key=lambda name: order.index(name) if name in order else len(order))
+    names = [name for name in names if run.trials[f"params.{name}"].nunique() > 1][:MOST_SLICES]
+    own = run.trials[(run.trials["family"] == family) & run.trials["value"].notna()]
+    n_rows = max(1, -(-len(names) // _COLUMNS))
+    limits = readable_range(own["value"], run.minimise)
+    data: list[dict[str, Any]] = []
+    axes: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        row, column = divmod(i, _COLUMNS)
+        number = str(i + 1) if i else ""
+        left, width = column / _COLUMNS, 1 / _COLUMNS
+        top, height = 1 - row / n_rows, 1 / n_rows
+        x_axis = {"domain": [left + 0.035, left + width - 0.015], "anchor": f"y{number}", **_scale(search, name, own)}
+        x_axis["title"] = {"text": plain(name), "font": {"size": 12}, "standoff": 6}
+        y_axis = {"domain": [top - height + 0.24 / n_rows, top - 0.02], "anchor": f"x{number}", **_limited(limits)}
+        axes |= {f"xaxis{number}": x_axis, f"yaxis{number}": {**y_axis, "title": {"text": ""}, "nticks": 5}}
+        data += _slice(run, own, name, number, x_axis["type"])
+    for trace in data[: len(set(own["state"]))]:
+        trace["showlegend"] = True
+    return {"data": data, "layout": layout(**axes, margin={"l": 30, "b": 20}), "rows": n_rows}
+
+
+def _slice(run: Run, own: pd.DataFrame, name: str, number: str, kind: str) -> list[dict[str, Any]]:
+    traces = []
+    for state in [state for state in STATES if state in set(own["state"])]:
+        rows = own[(own["state"] == state) & own[f"params.{name}"].notna()]
+        x = rows[f"params.{name}"]
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": state,
+                "legendgroup": state,
+                "showlegend": False,
+                "x": [plain(shown(value)) for value in x] if kind == "category" else numbers(x),
+                "y": numbers(rows["value"]),
+                "xaxis": f"x{number}",
+                "yaxis": f"y{number}",
+                "marker": {"color": STATES[state], "size": 7},
+                "opacity": 0.8,
+                "hovertext": [hover_text(run, row) for _, row in rows.iterrows()],
+                "hovertemplate": "%{hovertext}<extra></extra>",
+            }
+        )
+    return traces
+
+
+def _scale(search: Search, name: str, own: pd.DataFrame) -> dict[str, Any]:
+    """The axis of one parameter: categories by name, numbers linear or logarithmic as they were searched."""
+    match search.ranges.get(name):
+        case CategoricalDistribution(choices=choices):
+            known = [plain(shown(choice)) for choice in choices]
+            return {"type": "category", "categoryorder": "array", "categoryarray": known}
+        case FloatDistribution(log=log) | IntDistribution(log=log):
+            # One label a power of ten: more of them overlap in a chart this small.
+            return {"type": "log", "dtick": 1, "exponentformat": "power"} if log else {"type": "linear", "nticks": 5}
+    number = pd.api.types.is_numeric_dtype(own[f"params.{name}"]) and own[f"params.{name}"].dtype != bool
+    return {"type": "linear", "nticks": 5} if number else {"type": "category"}
+
+
+def _limited(limits: list[float] | None) -> dict[str, Any]:
+    return {"range": limits} if limits else {}

@@ -1,0 +1,135 @@
+"""The tables of a report, HTML: leaderboard, errors by target, winning parameters, all trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from models.metrics import METRICS
+from ray_jobs._report_charts import axis_label, metric_label
+from ray_jobs._report_page import MISSING, cells, escape, number, table
+from ray_jobs._report_run import Run
+from ray_jobs._report_search import shown
+
+MOST_TRIALS = 500
+
+
+def leaderboard_caption(run: Run) -> str:
+    n_windows = (run.summary.get("holdout") or {}).get("windows")
+    held = f" The holdout has {n_windows:,} windows and was scored once." if n_windows else ""
+    return (
+        f"Ranked by {axis_label(run)} over folds: mean ± standard deviation of the folds, then each fold. "
+        f"{'Lower' if run.minimise else 'Higher'} is better.{held} The best of each column is bold."
+    )
+
+
+def leaderboard(run: Run) -> str:
+    """Winners and baselines, best first, as the summary ranks them."""
+    rows = run.leaderboard
+    n_folds = max((len(row["folds"]) for row in rows), default=0)
+    metrics = [name for name in METRICS if any(name in (row.get("holdout") or {}) for row in rows)]
+    folds = [[_at(row["folds"], i) for row in rows] for i in range(n_folds)]
+    held = [[(row.get("holdout") or {}).get(name) for row in rows] for name in metrics]
+    columns = [_bold_best(column, run.minimise) for column in folds]
+    columns += [_bold_best(column, METRICS[name].minimise) for name, column in zip(metrics, held, strict=True)]
+    means = _bold_best([row["cv_mean"] for row in rows], run.minimise)
+    label = escape(metric_label(run.metric))
+    labels = ["", "mean ± std", *map(str, range(1, n_folds + 1)), *map(_metric_head, metrics)]
+    head = [
+        f'<tr><th></th><th class="group" colspan="{1 + n_folds}">{label} in cross-validation</th>'
+        + (f'<th class="group" colspan="{len(metrics)}">holdout</th></tr>' if metrics else "</tr>"),
+        f"<tr>{cells(labels, tag='th')}</tr>",
+    ]
+    body = []
+    for i, row in enumerate(rows):
+        tag = "" if row["kind"] == "model" else '<span class="tag">baseline</span>'
+        name = f"<b>{escape(row['name'])}</b>" if row["kind"] == "model" else escape(row["name"])
+        mean = f"{means[i]} ± {number(row['cv_std'], digits=2)}"
+        kind = "first" if row["name"] == run.family else escape(row["kind"])
+        body.append(f'<tr class="{kind}">{cells([name + tag, mean, *(column[i] for column in columns)])}</tr>')
+    return table(head, body)
+
+
+def by_target(run: Run) -> str:
+    """Error of each winner and baseline on the holdout for each target, where there are several."""
+    scores = (run.summary.get("holdout") or {}).get("targets") or {}
+    names = [row["name"] for row in run.leaderboard if row["name"] in scores]
+    targets = run.summary["data"]["targets"]
+    if len(targets) < 2 or not names:
+        return ""
+    metric = METRICS[run.metric]
+    rows = []
+    for target in targets:
+        values = [scores[name].get(target, {}).get(run.metric) for name in names]
+        rows.append(f"<tr>{cells([escape(target), *_bold_best(values, metric.minimise)])}</tr>")
+    unit = " in each target's own unit" if metric.unit.startswith("target") else ""
+    head = [f"<tr>{cells(['target', *map(escape, names)], tag='th')}</tr>"]
+    return f"<h3>{escape(metric_label(run.metric))} on the holdout by target{unit}</h3>{table(head, rows, kind='tall')}"
+
+
+def winners(run: Run) -> str:
+    """The parameters of each family's winner, side by side."""
+    found: dict[str, dict[str, Any]] = run.summary["winners"]
+    names = sorted({name for winner in found.values() for name in winner["params"]})
+    on_bounds = " ".join(run.summary.get("on_bounds") or [])
+    head = [f"<tr>{cells(['parameter', *map(escape, found)], tag='th')}</tr>"]
+    facts = [("trial", "trial"), ("epochs", "epochs")]
+    rows = [
+        f"<tr>{cells([word, *(escape(winner.get(key, MISSING)) for winner in found.values())])}</tr>"
+        for key, word in facts
+    ]
+    for name in names:
+        mark = '<span class="tag">on its bound</span>' if name in on_bounds.split() else ""
+        values = [
+            escape(shown(winner["params"][name])) if name in winner["params"] else "" for winner in found.values()
+        ]
+        rows.append(f"<tr>{cells([escape(name) + mark, *values])}</tr>")
+    return table(head, rows)
+
+
+def trials(run: Run) -> str:
+    """Every trial, best first; those without a value last."""
+    ordered = run.trials.sort_values("value", ascending=run.minimise, na_position="last", kind="stable")
+    folds = sorted((c for c in ordered.columns if str(c).startswith("fold_")), key=lambda c: int(str(c)[5:]))
+    params = {family: run.params(family) for family in run.families}
+    heads = ["family", "state", "trial", "value", "± std", *(f"fold {str(c)[5:]}" for c in folds), "epochs", "seconds"]
+    head = [f'<tr>{cells(heads, tag="th", text=2)}<th class="text">parameters</th></tr>']
+    rows = []
+    for _, trial in ordered.head(MOST_TRIALS).iterrows():
+        values = [trial["value"], trial.get("std"), *(trial[c] for c in folds)]
+        plain = [escape(trial["family"]), escape(trial["state"]), str(int(trial["number"]))]
+        plain += [_missing(value) for value in values]
+        plain += [_missing(trial.get("epochs"), whole=True), _missing(trial.get("seconds"), digits=3)]
+        own = [name for name in params.get(trial["family"], []) if pd.notna(trial[f"params.{name}"])]
+        said = " · ".join(f"{name} {shown(trial[f'params.{name}'])}" for name in own)
+        if trial["state"] == "failed" and pd.notna(trial.get("reason")):
+            said += f" ({trial['reason']})"
+        rows.append(f'<tr>{cells(plain, text=2)}<td class="text wrap">{escape(said)}</td></tr>')
+    left_out = len(ordered) - MOST_TRIALS
+    note = f'<p class="quiet">{left_out} more are in trials.parquet.</p>' if left_out > 0 else ""
+    return table(head, rows, kind="tall") + note
+
+
+def _missing(value: Any, *, whole: bool = False, digits: int = 4) -> str:
+    if value is None or pd.isna(value):
+        return MISSING
+    return str(int(value)) if whole else number(float(value), digits=digits)
+
+
+def _at(values: Sequence[float | None], i: int) -> float | None:
+    return values[i] if i < len(values) else None
+
+
+def _bold_best(values: Sequence[float | None], minimise: bool) -> list[str]:
+    """The numbers of a column, the best of them (all that are equal to it) bold."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    best = (min(known) if minimise else max(known)) if known else None
+    return [f"<b>{number(value)}</b>" if value is not None and value == best else number(value) for value in values]
+
+
+def _metric_head(name: str) -> str:
+    unit = " %" if METRICS[name].unit == "%" else ""
+    return f"{escape(metric_label(name)).replace('directional accuracy', 'direction<br>right')}{unit}"

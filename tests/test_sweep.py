@@ -1,0 +1,211 @@
+"""Sweeps on a real Ray, one for all tests: small table, small networks, every algorithm and scheduler."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+import ray
+import yaml
+
+from models.crossval import Problem
+from models.predictor import Predictor
+from ray_jobs import cluster, config, prepare, search, train
+from ray_jobs.config import Config
+from ray_jobs.study import StudyBook, epochs
+from ray_jobs.sweep import Swept, sweep
+from search_spaces import load
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:::ray"),
+    pytest.mark.filterwarnings("default"),
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_ray() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_DISABLE_DASHBOARD_LOG_INFO", "1")
+        cluster.connect()
+        yield
+        ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 hours of a daily wave with noise, and a column that follows it."""
+    rng = np.random.default_rng(0)
+    t = np.arange(500)
+    wave = np.sin(2 * np.pi * t / 24)
+    frame = pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=500, freq="h"),
+            "load": 50 + 10 * wave + rng.normal(0, 1, 500),
+            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, 500),
+        }
+    )
+    file = tmp_path_factory.mktemp("data") / "load.csv"
+    frame.to_csv(file, index=False)
+    return file
+
+
+def settings(table: Path, runs: Path, *flags: str) -> Config:
+    common = ["--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--runs", str(runs)]
+    return config.parse([*common, *flags], prog="test", description="")
+
+
+def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Problem, StudyBook, Swept]:
+    config = prepare.complete(config)
+    problem = prepare.problem(config)
+    book = StudyBook(
+        f"sqlite:///{folder}/study.db",
+        load(family),
+        config.window.lookbacks,
+        algorithm=config.search.algorithm,
+        trials=config.search.trials,
+        seed=config.search.seed,
+        minimise=problem.minimise,
+    )
+    return problem, book, sweep(config, problem, book, folder, callbacks=[])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "scheduler"),
+    [("tpe", "asha"), ("random", "none"), ("grid", "median"), ("hyperopt", "hyperband"), ("tpe", "pbt")],
+)
+def test_every_algorithm_and_scheduler_ends_the_trials_it_began(
+    algorithm: str, scheduler: str, table: Path, tmp_path: Path
+) -> None:
+    flags = ["--trials", "8", "--max-epochs", "9", "--lookback", "12,24"]
+    flags += ["--search.algorithm", algorithm, "--search.scheduler", scheduler]
+    _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path)
+    trials = book.finished()
+    assert [t.number for t in trials] == list(range(8))
+    assert all(t.state.is_finished() for t in book.study.trials)
+    assert trials[0].params == {**load("linear").default, "window.lookback": 24}
+    assert {t.params["window.lookback"] for t in trials} == {12, 24}
+    assert set(swept.checkpoints) == set(range(8))
+    for trial in trials:
+        curve = epochs(trial)
+        assert [e["number"] for e in curve] == list(range(1, len(curve) + 1))
+        assert trial.user_attrs["value"] == curve[-1]["value"] == pytest.approx(np.mean(curve[-1]["folds"]))
+        assert len(curve[-1]["folds"]) == 5
+    states = [t.user_attrs["state"] for t in trials]
+    assert set(states) <= ({"complete"} if scheduler in ("none", "pbt") else {"complete", "pruned"})
+    if scheduler == "asha":
+        assert {len(epochs(t)) for t in trials if t.user_attrs["state"] == "pruned"} <= {1, 3}
+    if scheduler == "pbt":
+        assert any(t.user_attrs["params"] != {**t.params} for t in trials), "no trial took another's weights"
+
+
+def test_one_trial_at_a_time_repeats_to_the_last_digit(table: Path, tmp_path: Path) -> None:
+    flags = ["--trials", "5", "--max-epochs", "3", "--resources.concurrent", "1", "--seed", "7"]
+    found = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        _, book, _ = run_sweep(settings(table, tmp_path, *flags), tmp_path / name, family="lstm")
+        found.append([(t.params, t.user_attrs["state"], [e["value"] for e in epochs(t)]) for t in book.finished()])
+    assert found[0] == found[1]
+
+
+def test_time_that_is_spent_ends_a_sweep_with_what_it_has(table: Path, tmp_path: Path) -> None:
+    flags = ["--trials", "1000", "--max-epochs", "500", "--time-budget", "12", "--search.scheduler", "none"]
+    _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path)
+    assert swept.search_seconds < 40
+    assert 1 <= len(book.finished()) < 1000
+    assert book.best() is not None
+
+
+def test_a_run_leaves_everything_that_explains_it(table: Path, tmp_path: Path, capsys: Any) -> None:
+    flags = ["--trials", "3", "--max-epochs", "3", "--name", "whole"]
+    run = search.search(settings(table, tmp_path, *flags), ["linear", "lstm"])
+    names = {file.name for file in run.iterdir()}
+    assert names == {
+        "config.yaml", "study.db", "trials.parquet", "curves.parquet", "oof.parquet", "holdout.parquet",
+        "summary.json", "report.html", "best.yaml", "best-linear.yaml", "best-lstm.yaml", "bundles", "DONE",
+    }  # fmt: skip
+    summary = json.loads((run / "summary.json").read_text())
+    assert [set(summary["winners"]), summary["trials"].get("failed", 0)] == [{"linear", "lstm"}, 0]
+    assert {row["name"] for row in summary["leaderboard"]} == {
+        "linear", "lstm", "last value", "seasonal naive", "drift", "mean",
+    }  # fmt: skip
+    again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
+    assert again.search.trials == 3
+    assert again.data.targets == ["load"]
+
+    # What the summary says of the holdout is what the shipped file answers, on rows read afresh.
+    family = summary["family"]
+    predictor = Predictor(run / "bundles" / family)
+    held = pd.read_parquet(run / "holdout.parquet").query("model == @family")
+    frame = pd.read_csv(table, parse_dates=["time"])
+    first = held["origin_time"].iloc[0].tz_localize(None)
+    answer = predictor.predict_table(frame[frame["time"] < first])
+    assert answer[:, 0] == pytest.approx(held["predicted"].to_numpy()[:4], abs=1e-4)
+    error = (held["truth"] - held["predicted"]).abs().mean()
+    row = next(row for row in summary["leaderboard"] if row["name"] == family)
+    assert row["holdout"]["mae"] == pytest.approx(error, rel=1e-5)
+    assert (held["truth"].to_numpy()[:4] == frame.set_index("time")["load"].loc[first:].to_numpy(np.float32)[:4]).all()
+
+    oof = pd.read_parquet(run / "oof.parquet").query("family == @family")
+    by_fold = (oof["truth"] - oof["predicted"]).abs().groupby(oof["fold"]).mean()
+    assert by_fold.to_numpy() == pytest.approx(summary["best"]["folds"], rel=1e-5)
+    assert optuna.load_study(storage=f"sqlite:///{run}/study.db", study_name=family).best_value == pytest.approx(
+        min(e["value"] for t in [summary["best"]] for e in [t]), rel=1e-9
+    )
+    assert "report:" in capsys.readouterr().out
+
+
+def test_workers_inside_a_trial_score_as_one_worker_does(table: Path, tmp_path: Path) -> None:
+    """Two workers take the steps that one takes: dropout aside, which the linear family has not."""
+    values = []
+    for workers in ("1", "2"):
+        flags = ["--trials", "1", "--max-epochs", "2", "--resources.workers_per_trial", workers]
+        (tmp_path / workers).mkdir()
+        _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path / workers)
+        assert 0 in swept.checkpoints
+        values.append([e["value"] for e in epochs(book.finished()[0])])
+    assert values[1] == pytest.approx(values[0], rel=1e-4)
+
+
+def test_train_ships_one_configuration_with_two_workers(table: Path, tmp_path: Path) -> None:
+    best = tmp_path / "best.yaml"
+    params = {**load("lstm").default, "window.lookback": 24}
+    best.write_text(yaml.safe_dump({"family": "lstm", "params": params, "epochs": 2}))
+    arguments = ["--params", str(best), "--workers", "2", "--data", str(table), "--target", "load", "--horizon", "4"]
+    run = train.main([*arguments, "--runs", str(tmp_path), "--name", "trained"])
+    assert (run / "DONE").exists()
+    card = Predictor(run / "bundles" / "lstm").card
+    assert card["winner"]["epochs"] == 2
+    assert card["metrics"]["holdout"]["mae"] > 0
+
+
+def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Path) -> None:
+    flags = ["--trials", "1", "--max-epochs", "1", "--validation.scheme", "blocked", "--name", "blocked"]
+    run = search.search(settings(table, tmp_path, *flags), ["linear"])
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["best"]["kind"] == "average"
+    assert summary["onnx_error"]["linear"] <= 1e-5
+
+
+def test_a_graph_that_differs_is_not_shipped(table: Path, tmp_path: Path) -> None:
+    """A tolerance below float32's own rounding cannot be kept: exit code 3, and no bundle."""
+    arguments = [
+        *("--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--trials", "1"),
+        *("--max-epochs", "1", "--runs", str(tmp_path), "--name", "unproven", "--export.tolerance", "1e-30"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "ray_jobs.search", "lstm", *arguments], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 3, done.stderr
+    assert "no bundle was written" in done.stderr
+    assert not list((tmp_path / "unproven" / "bundles").glob("*/model.onnx"))

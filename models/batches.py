@@ -37,7 +37,7 @@ class Windows:
             )
         self.device = torch.device(device)
         self.steps = steps
-        table_TF = _as_tensor(values).to(self.device)
+        table_TF = _as_tensor(values).to(self.device).contiguous()
         n_columns = table_TF.shape[1]
         self.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.device)
         self.lookback = lookback

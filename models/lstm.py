@@ -64,7 +64,8 @@ class Model(nn.Module):
     def forward(self, x_BLC: Tensor) -> Tensor:
         h_BLD, _ = self.lstm(x_BLC)
         y_BO: Tensor = self.head(self.dropout(self._pool(h_BLD)))
-        return y_BO.unflatten(1, (self.config.n_steps, self.config.n_targets))
+        y_BHK: Tensor = y_BO.unflatten(1, (self.config.n_steps, self.config.n_targets))
+        return y_BHK
 
     def _pool(self, h_BLD: Tensor) -> Tensor:
         if self.config.pooling == "mean":

@@ -122,7 +122,11 @@ class Training:
         optimizer = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, factor=_PLATEAU_FACTOR, patience=_PLATEAU_PATIENCE
+            self.optimizer,
+            factor=_PLATEAU_FACTOR,
+            patience=_PLATEAU_PATIENCE,
+            threshold=config.min_delta,  # what counts as an improvement is one thing for both; relative thresholds
+            threshold_mode="abs",  # take equal values for better ones where a metric is maximised
         )
         self.plateau_part = 1.0
 
@@ -174,22 +178,22 @@ class Training:
         torch.manual_seed(draw_seed(seed, parallel.rank()))  # dropout
         train_loss = self._train(number, torch.Generator().manual_seed(seed))
         trained = time.perf_counter()
+        learning_rate = float(self.optimizer.param_groups[0]["lr"])
         value = self._validate()
         self.done = number
         if self.sign * value < self.best - (self.config.min_delta if self.best_number else 0.0):
             self.best, self.best_number = self.sign * value, number
             self.best_weights = copy.deepcopy(self.model.state_dict())
         if self.config.schedule == "plateau" and self.valid is not None:
-            before = self.optimizer.param_groups[0]["lr"]
             self.plateau.step(self.sign * value)
-            self.plateau_part *= self.optimizer.param_groups[0]["lr"] / before
+            self.plateau_part *= self.optimizer.param_groups[0]["lr"] / learning_rate
         return Epoch(
             number=number,
             train_loss=train_loss,
             valid=value,
             best=self.sign * self.best,
             best_number=self.best_number,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=learning_rate,
             train_seconds=trained - started,
             valid_seconds=time.perf_counter() - trained,
             last=self.finished,

@@ -25,7 +25,7 @@ MODELS = (BLUE, GREEN, PURPLE, RED, SKY, ORANGE)
 STATES = {"complete": BLUE, "pruned": ORANGE, "failed": RED, "running": GREY}
 MARKERS = ("circle", "diamond", "square", "triangle-up", "star", "pentagon")
 DASHES = ("dot", "dash", "dashdot", "longdash")
-GREYS = ("#3d4856", "#6b7684", "#8d97a5", "#a9b2bd")
+GREYS = ("#3d4856", "#5d6876", "#7a8594", "#98a2af")
 
 MOST_POINTS = 3000  # a line
 
@@ -76,9 +76,10 @@ def layout(*, x: str = "", y: str = "", **more: Any) -> dict[str, Any]:
         "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", "size": 13, "color": INK},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 60, "r": 18, "t": 12, "b": 48},
+        "margin": {"l": 60, "r": 18, "t": 30, "b": 48 if x else 30},
         "hovermode": "closest",
         "hoverlabel": {"align": "left", "bgcolor": "#ffffff", "font": {"color": INK}},
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": "#c3cad3", "activecolor": INK},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "xaxis": {**axis, "title": {"text": x}},
         "yaxis": {**axis, "title": {"text": y}},
@@ -87,6 +88,23 @@ def layout(*, x: str = "", y: str = "", **more: Any) -> dict[str, Any]:
         inherited = whole.get(key, axis if key[1:].startswith("axis") else {})
         whole[key] = {**inherited, **value} if isinstance(value, Mapping) else value
     return whole
+
+
+def whole_ticks(last: int) -> dict[str, Any]:
+    """An axis of whole numbers from 1 to `last`, with a dozen labels at most."""
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**6) if last / step <= 12)
+    return {"tick0": 0 if step > 1 else 1, "dtick": step, "tickformat": "d"}
+
+
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis with few labels: powers of ten, or 1, 2, 5 times them where these are fewer than three."""
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    for leads in ((1,), (1, 3), (1, 2, 5)):
+        ticks = [float(f"{lead}e{power}") for power in powers for lead in leads]
+        inside = [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(inside) >= 3:
+            break
+    return {"type": "log", "tickvals": inside, "ticktext": [f"{tick:g}" for tick in inside]}
 
 
 def readable_range(values: Iterable[Any], minimise: bool) -> list[float] | None:

@@ -22,6 +22,7 @@ from ray_jobs._report_charts import (
     milliseconds,
     numbers,
     plain,
+    whole_ticks,
     with_breaks,
 )
 from ray_jobs._report_run import Run
@@ -187,8 +188,13 @@ def by_step(run: Run) -> Chart:
         }
         for metric, title in zip(metrics, titles, strict=True)
     ]
+    x_axis = whole_ticks(max(run.steps)) if len(run.steps) > 12 else {"tickvals": run.steps}
     y_axis = {"rangemode": "tozero"}
-    return {"data": data, "layout": layout(x="steps ahead", y=titles[0], yaxis=y_axis), "choices": choices}
+    return {
+        "data": data,
+        "layout": layout(x="steps ahead", y=titles[0], xaxis=x_axis, yaxis=y_axis),
+        "choices": choices,
+    }
 
 
 def _target_unit(run: Run) -> str:

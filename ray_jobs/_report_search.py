@@ -17,23 +17,26 @@ from ray_jobs._report_charts import (
     Chart,
     axis_label,
     layout,
+    log_ticks,
     numbers,
     plain,
     readable_range,
+    whole_ticks,
 )
 from ray_jobs._report_run import Run, Search, best_so_far, mean_curves
 
 MOST_CURVES = 300
 MOST_SLICES = 12
 _COLUMNS = 3
+_RUG_AXIS = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
 _NOTHING: list[None] = [None]  # keeps a trace, and with it its place in the legend
 
 
-def hover_text(run: Run, trial: Any) -> str:
+def hover_text(run: Run, trial: pd.Series[Any]) -> str:
     """What a trial is: family, number, state, value and every parameter, a line each."""
     lines = [f"<b>{plain(trial['family'])} trial {int(trial['number'])}</b>: {plain(trial['state'])}"]
     if pd.notna(trial["value"]):
-        lines.append(f"{axis_label(run)}: {trial['value']:.5g}")
+        lines.append(f"{axis_label(run)}: {float(trial['value']):.5g}")
     lines += [f"{plain(name)} = {plain(shown(trial[f'params.{name}']))}" for name in run.params(trial["family"])]
     return "<br>".join(lines)
 
@@ -43,7 +46,8 @@ def shown(value: Any) -> str:
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, float | np.floating):
-        return str(int(value)) if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+        known = float(value)
+        return str(int(known)) if known.is_integer() and abs(known) < 1e6 else f"{known:.4g}"
     return str(value)
 
 
@@ -85,11 +89,35 @@ def history(run: Run) -> Chart:
                     "hovertemplate": "%{hovertext}<extra></extra>",
                 }
             )
-    x_axis = {"rangemode": "tozero", "tickformat": "d"}
+    failed = trials[(trials["state"] == "failed") & trials["value"].isna()]
+    if len(failed):
+        data.append(_rug(run, failed))
+    x_axis = whole_ticks(len(trials))
     limits = readable_range(trials["value"], run.minimise)
     return {
         "data": data,
-        "layout": layout(x="trial, in the order they began", y=axis_label(run), xaxis=x_axis, yaxis=_limited(limits)),
+        "layout": layout(
+            x="trial, in the order they began",
+            y=axis_label(run),
+            xaxis=x_axis,
+            yaxis=_limited(limits),
+            yaxis2=_RUG_AXIS,
+        ),
+    }
+
+
+def _rug(run: Run, failed: pd.DataFrame) -> dict[str, Any]:
+    """Crosses along the top for trials without a value."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "failed",
+        "x": failed["order"].tolist(),
+        "y": [0.97] * len(failed),
+        "yaxis": "y2",
+        "marker": {"color": STATES["failed"], "size": 9, "symbol": "x"},
+        "hovertext": [hover_text(run, row) for _, row in failed.iterrows()],
+        "hovertemplate": "%{hovertext}<extra></extra>",
     }
 
 
@@ -128,10 +156,11 @@ def curves(run: Run, family: str) -> Chart:
         )
         data[-1]["legendgroup"] = group
     values = [value for trace in data[: len(own)] for value in trace["y"]]
+    last = max((epoch for trace in data[: len(own)] for epoch in trace["x"]), default=1)
     limits = readable_range(values, run.minimise)
     return {
         "data": data,
-        "layout": layout(x="epoch", y=axis_label(run), xaxis={"tickformat": "d"}, yaxis=_limited(limits)),
+        "layout": layout(x="epoch", y=axis_label(run), xaxis=whole_ticks(last), yaxis=_limited(limits)),
     }
 
 
@@ -168,6 +197,7 @@ def slices(run: Run, family: str, search: Search) -> Chart:
     names = sorted(run.params(family), key=lambda name: order.index(name) if name in order else len(order))
     names = [name for name in names if run.trials[f"params.{name}"].nunique() > 1][:MOST_SLICES]
     own = run.trials[(run.trials["family"] == family) & run.trials["value"].notna()]
+    label = f'<span style="font-size:12px">{axis_label(run)}</span>'
     n_rows = max(1, -(-len(names) // _COLUMNS))
     limits = readable_range(own["value"], run.minimise)
     data: list[dict[str, Any]] = []
@@ -180,11 +210,14 @@ def slices(run: Run, family: str, search: Search) -> Chart:
         x_axis = {"domain": [left + 0.035, left + width - 0.015], "anchor": f"y{number}", **_scale(search, name, own)}
         x_axis["title"] = {"text": plain(name), "font": {"size": 12}, "standoff": 6}
         y_axis = {"domain": [top - height + 0.24 / n_rows, top - 0.02], "anchor": f"x{number}", **_limited(limits)}
-        axes |= {f"xaxis{number}": x_axis, f"yaxis{number}": {**y_axis, "title": {"text": ""}, "nticks": 5}}
+        axes |= {
+            f"xaxis{number}": x_axis,
+            f"yaxis{number}": {**y_axis, "title": {"text": "" if column else label}, "nticks": 5},
+        }
         data += _slice(run, own, name, number, x_axis["type"])
     for trace in data[: len(set(own["state"]))]:
         trace["showlegend"] = True
-    return {"data": data, "layout": layout(**axes, margin={"l": 30, "b": 20}), "rows": n_rows}
+    return {"data": data, "layout": layout(**axes, margin={"l": 44, "b": 20}), "rows": n_rows}
 
 
 def _slice(run: Run, own: pd.DataFrame, name: str, number: str, kind: str) -> list[dict[str, Any]]:
@@ -218,9 +251,8 @@ def _scale(search: Search, name: str, own: pd.DataFrame) -> dict[str, Any]:
         case CategoricalDistribution(choices=choices):
             known = [plain(shown(choice)) for choice in choices]
             return {"type": "category", "categoryorder": "array", "categoryarray": known}
-        case FloatDistribution(log=log) | IntDistribution(log=log):
-            # One label a power of ten: more of them overlap in a chart this small.
-            return {"type": "log", "dtick": 1, "exponentformat": "power"} if log else {"type": "linear", "nticks": 5}
+        case FloatDistribution(low=low, high=high, log=log) | IntDistribution(low=low, high=high, log=log):
+            return log_ticks(low, high) if log else {"type": "linear", "nticks": 5}
     number = pd.api.types.is_numeric_dtype(own[f"params.{name}"]) and own[f"params.{name}"].dtype != bool
     return {"type": "linear", "nticks": 5} if number else {"type": "category"}
 

@@ -11,7 +11,7 @@ main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 2px 0 6px; letter-spacing: -0.01em; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 0 0 4px; }
 h3 { font-size: 16px; margin: 22px 0 2px; }
-p { margin: 4px 0 10px; max-width: 78ch; }
+p { margin: 4px 0 10px; max-width: 100ch; }
 a { color: var(--blue); text-decoration: none; } a:hover { text-decoration: underline; }
 .kicker { color: var(--soft); font-size: 12px; letter-spacing: 0.09em; text-transform: uppercase; font-weight: 600; }
 .lead { font-size: 17px; color: var(--soft); max-width: none; }
@@ -21,7 +21,7 @@ a { color: var(--blue); text-decoration: none; } a:hover { text-decoration: unde
 .verdict.bad { border-left-color: var(--bad); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(160px, 1fr)); gap: 10px; margin: 0 0 18px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 10px 14px; }
-.tile b { display: block; font-size: 19px; font-weight: 650; font-variant-numeric: tabular-nums;
+.tile b { display: block; font-size: 17px; font-weight: 650; font-variant-numeric: tabular-nums;
           overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: 13px; }
 nav { display: flex; flex-wrap: wrap; gap: 4px 18px; font-size: 14px; margin: 0 0 16px; }
@@ -58,8 +58,9 @@ footer { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; }
 SCRIPT = """
 for (const box of document.querySelectorAll("div.chart")) {
   const chart = JSON.parse(document.getElementById(box.id + "-data").textContent);
-  Plotly.newPlot(box, chart.data, chart.layout, {responsive: true, displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"]});
+  // Buttons are named one by one: plotly's own choice has one that sends the chart to a server.
+  Plotly.newPlot(box, chart.data, chart.layout, {responsive: true, displaylogo: false, plotlyServerURL: "",
+    modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]});
   if (!chart.choices || chart.choices.length < 2) continue;
   const label = document.createElement("label"), select = document.createElement("select");
   label.className = "choice";

@@ -65,7 +65,7 @@ class Progress(Callback):
             self.best = {
                 "value": result["value"],
                 "folds": result["folds"],
-                "trial": result["config"]["trial"]["number"],
+                "trial": int(str(trial).rpartition("-")[2]),  # named at its start: "trial-00007"
             }
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data.audit import audit
+from data.audit import audit, check_statistics
 from data.errors import InputError, nearest
 from data.folds import split
 from data.load import read_table
 from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
 from models.crossval import Problem, find_seasons
+from models.preprocess import Statistics
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
 
@@ -98,6 +99,9 @@ def problem(config: Config) -> Problem:
         steps=steps,
     )
     audit(table, parts, lookback=lookback, steps=steps)
+    for fold in (*parts.folds, parts.final):
+        fitted = Statistics.fit(table.values, fold.rows)
+        check_statistics(fitted.mean, fitted.std, table.values, fold.rows, fold=fold.name)
     return Problem(
         table=table,
         split=parts,

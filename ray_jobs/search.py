@@ -3,7 +3,8 @@
     python -m ray_jobs.search lstm linear --data sales.parquet --target sales --horizon 24
     ray job submit --working-dir . -- python ray_jobs/tune_lstm.py --trials 200
 
-Exit codes: 0 done; 2 the configuration or the data is wrong; 3 a winner failed its proof; 4 interrupted; 1 a bug.
+Exit codes: 0 done; 2 the configuration or the data is wrong; 3 a winner failed its proof; 4 interrupted; 1 no trial
+succeeded, or a bug.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook
 from ray_jobs.sweep import Swept, sweep
-from ray_jobs.winner import Winner, crown
+from ray_jobs.winner import NoWinnerError, Winner, crown
 from search_spaces import FAMILIES, load
 
 
@@ -50,6 +51,9 @@ def exit_codes() -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except NoWinnerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except ProofError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)

@@ -44,6 +44,7 @@ class StudyBook:
         self.study = optuna.create_study(
             storage=url, study_name=space.family, direction="minimize" if minimise else "maximize", load_if_exists=True
         )
+        self.numbers: dict[str, int] = {}  # Tune's trial id -> our number; under PBT a config may be another trial's
         self._live: dict[int, optuna.Trial] = {}
         self._reported: set[tuple[int, int]] = set()
         if not self.study.trials:

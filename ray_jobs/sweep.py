@@ -70,32 +70,36 @@ class Endings(Callback):
         self.book = book
         self.paths: dict[int, Path] = {}
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.book.numbers.setdefault(trial.trial_id, trial.config["trial"]["number"])
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        result, own = trial.last_result or {}, trial.config["trial"]
+        result, params = trial.last_result or {}, trial.config["trial"]["params"]
+        number = self.book.numbers[trial.trial_id]
         value, done = result.get("value"), bool(result.get("finished"))
         if value is not None and not math.isfinite(value):
-            self._failed(own, f"the metric became {value}")
+            self.book.finish(number, "failed", reason=f"the metric became {value}", value=None, params=params)
             return
         state = "complete" if done else "pruned"
         reason = "finished" if done else f"stopped after epoch {result.get('number', 0)}"
-        self.book.finish(own["number"], state, reason=reason, value=value, params=own["params"])
+        self.book.finish(number, state, reason=reason, value=value, params=params)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         file = Path(trial.error_file) if trial.error_file else None
         text = file.read_text().strip() if file and file.exists() else ""
-        self._failed(trial.config["trial"], text.splitlines()[-1] if text else "an exception")
+        reason, params = text.splitlines()[-1] if text else "an exception", trial.config["trial"]["params"]
+        # A trial may fail before it has started.
+        number = self.book.numbers.get(trial.trial_id, trial.config["trial"]["number"])
+        self.book.finish(number, "failed", reason=reason, value=None, params=params)
 
     def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        self.paths[trial.config["trial"]["number"]] = Path(checkpoint.path)
+        self.paths[self.book.numbers[trial.trial_id]] = Path(checkpoint.path)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         if CHECKPOINT_PATH_KEY in result:  # of the workers inside the trial
-            self.paths[trial.config["trial"]["number"]] = Path(result[CHECKPOINT_PATH_KEY])
-
-    def _failed(self, own: dict[str, Any], reason: str) -> None:
-        self.book.finish(own["number"], "failed", reason=reason, value=None, params=own["params"])
+            self.paths[self.book.numbers[trial.trial_id]] = Path(result[CHECKPOINT_PATH_KEY])
 
 
 class Recorder(Stopper):
@@ -110,7 +114,7 @@ class Recorder(Stopper):
         epoch = {key: result[key] for key in _EPOCH_KEYS}
         epoch["ended"] = time.time() - self.began
         epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
-        self.book.record(result["config"]["trial"]["number"], epoch)
+        self.book.record(self.book.numbers[trial_id], epoch)
         return time.time() > self.deadline
 
     def stop_all(self) -> bool:

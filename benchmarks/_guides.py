@@ -1,0 +1,288 @@
+"""The second way: the pattern of Ray's guides, written as someone who knows PyTorch well would follow them.
+
+Ray, "Hyperparameter Tuning with Ray Tune" (docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html):
+a Tune function a trial, which builds a `TorchTrainer` with `TuneReportCallback`; a checkpoint with every report. Folds
+are trained one after another inside the train loop, as any cross-validation loop does, with one report an epoch: the
+mean over the folds so far of each fold's best score. ASHA counts these reports, from the first one on.
+
+What is better here than in the guides: the Tune function reserves no core, so that as many trials train at one time as
+there are cores; a trial's logger output stays off the screen. Started by sweep.py: `python _guides.py job.json`.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import ray.train.torch
+import torch
+from _common import EVAL_BATCH, REDUCTION, Job, Network, learning_rate_part, read_problem, scale
+from ray import tune
+from ray.train import Checkpoint, ScalingConfig
+from ray.train.torch import TorchTrainer
+from ray.tune.integration.ray_train import TuneReportCallback
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from models.losses import LOSSES
+from models.training import Config as FitConfig
+from models.training import draw_seed
+
+Record = dict[str, Any]
+Config = dict[str, Any]  # "number", "groups", "data" {"values", "folds", "seed"}, "job"
+
+
+class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of a scaled table (T, F): past (L, F) and the targets' future (H, K)."""
+
+    def __init__(self, table_TF: Tensor, origins: list[int], *, lookback: int, horizon: int, n_targets: int) -> None:
+        self.past_TF, self.targets_TK = table_TF, table_TF[:, :n_targets]
+        self.origins, self.lookback, self.horizon = origins, lookback, horizon
+
+    def __len__(self) -> int:
+        return len(self.origins)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
+        origin = self.origins[i]
+        return self.past_TF[origin - self.lookback : origin], self.targets_TK[origin : origin + self.horizon]
+
+
+def train_fn_per_worker(config: Config) -> None:
+    """All folds, one after another."""
+    note = _Notes(config)
+    note(event="loop", time=time.time())
+    torch.set_num_threads(1)
+    groups, data = config["groups"], ray.get(config["data"])
+    fit = FitConfig(**groups["fit"])
+    scores: list[float] = []
+    for i, fold in enumerate(data["folds"], start=1):
+        torch.manual_seed(draw_seed(data["seed"], config["number"], i))
+        table_TF, _, std = scale(data["values"], fold)
+        shape = {"lookback": groups["window"]["lookback"], "horizon": config["horizon"], "n_targets": 1}
+        train_set = WindowDataset(table_TF, fold.train.tolist(), **shape)
+        valid_set = WindowDataset(table_TF, fold.valid.tolist(), **shape)
+        loader = ray.train.torch.prepare_data_loader(DataLoader(train_set, fit.batch_size, shuffle=True))
+        valid_loader = ray.train.torch.prepare_data_loader(DataLoader(valid_set, EVAL_BATCH))
+        network = Network(groups, channels=table_TF.shape[1], horizon=config["horizon"], n_targets=1)
+        network = ray.train.torch.prepare_model(network)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=fit.lr, weight_decay=fit.weight_decay, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done, n=len(loader): learning_rate_part(done + 1, n, fit)
+        )
+        best, best_epoch, best_weights = math.inf, 0, None
+        for epoch in range(1, fit.max_epochs + 1):
+            started = time.perf_counter()
+            train_epoch(network, loader, optimizer, schedule, fit)
+            trained = time.perf_counter()
+            valid = validate(network, valid_loader) * float(std[0])
+            validated = time.perf_counter()
+            if valid < best:
+                best, best_epoch, best_weights = valid, epoch, copy.deepcopy(network.state_dict())
+            note(
+                event="epoch",
+                fold=i,
+                epoch=epoch,
+                windows=len(train_set),
+                train_seconds=trained - started,
+                valid_seconds=validated - trained,
+                valid=valid,
+            )
+            with tempfile.TemporaryDirectory() as folder:
+                torch.save(best_weights, Path(folder) / f"fold-{i}.pt")
+                ray.train.report(
+                    {"mae": float(np.mean([*scores, best])), "fold": i, "epoch": epoch},
+                    checkpoint=Checkpoint.from_directory(folder),
+                )
+            note(event="reported", seconds=time.perf_counter() - validated)
+            if epoch - best_epoch >= fit.patience:
+                break
+        scores.append(best)
+
+
+def train_epoch(
+    network: nn.Module,
+    loader: DataLoader[Any],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    fit: FitConfig,
+) -> None:
+    network.train()
+    loss_of = LOSSES[fit.loss]
+    for past_BLF, future_BHK in loader:
+        loss = loss_of(network(past_BLF), future_BHK)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), fit.clip_norm)
+        optimizer.step()
+        schedule.step()
+
+
+def validate(network: nn.Module, loader: DataLoader[Any]) -> float:
+    """Mean absolute error in train standard deviations."""
+    network.eval()
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for past_BLF, future_BHK in loader:
+            total += float((network(past_BLF) - future_BHK).abs().double().sum())
+            count += future_BHK.numel()
+    return total / count
+
+
+def train_driver_fn(config: Config) -> None:
+    """What Tune runs for a trial."""
+    trainer = TorchTrainer(
+        train_fn_per_worker,
+        train_loop_config=config["train_loop_config"],
+        scaling_config=ScalingConfig(num_workers=1),
+        run_config=ray.train.RunConfig(
+            name=f"train-trial_id={tune.get_context().get_trial_id()}",
+            storage_path=config["storage_path"],
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()
+
+
+def main(job: Job) -> None:
+    imported = time.time()
+    problem = read_problem(job)
+    ready = time.time()
+    ray.init()
+    connected = time.time()
+    slots = int(ray.cluster_resources()["CPU"])
+    data = ray.put({"values": problem.table.values, "folds": problem.split.folds, "seed": job.seed})
+    watch = Watch(job)
+    loops = [
+        {
+            "number": number,
+            "groups": job.groups(number),
+            "horizon": job.horizon,
+            "data": data,
+            "notes": str(Path(job.folder) / f"notes-{number}.jsonl"),
+        }
+        for number in range(len(job.configurations))
+    ]
+    reports = job.folds * job.epochs
+    asha = ASHAScheduler(max_t=reports, grace_period=1, reduction_factor=REDUCTION)
+    tuner = tune.Tuner(
+        # Tune cannot see the workers inside a trial: the function reserves no core, and the number of trials is given.
+        tune.with_resources(train_driver_fn, {"cpu": 0, "memory": 2**20}),
+        param_space={"train_loop_config": tune.grid_search(loops), "storage_path": job.folder},
+        tune_config=tune.TuneConfig(
+            metric="mae",
+            mode="min",
+            scheduler=asha if job.scheduler == "asha" else FIFOScheduler(),
+            max_concurrent_trials=job.concurrent or slots,
+            time_budget_s=job.limit,
+        ),
+        run_config=tune.RunConfig(name="guides", storage_path=job.folder, callbacks=[watch], verbose=0),
+    )
+    began = time.time()
+    tuner.fit()
+    ended = time.time()
+    notes = {number: read_notes(Path(loop["notes"])) for number, loop in enumerate(loops)}
+    job.finish(
+        {
+            "records": [
+                {"trial": number, **note} for number, mine in notes.items() for note in mine if note["event"] == "epoch"
+            ],
+            "trials": sorted(watch.ended.values(), key=lambda t: t["number"]),
+            "search_seconds": ended - began,
+            "slots": slots,
+            "start_seconds": {
+                "import": imported - job.launched,
+                "read the data": ready - imported,
+                "start Ray": connected - ready,
+            },
+            "slot_seconds": breakdown(watch, notes, slots * (ended - began)),
+        }
+    )
+
+
+class Watch(tune.Callback):
+    """When each trial began and ended, and how."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.deadline = time.time() + job.limit
+        self.began: dict[int, float] = {}
+        self.ended: dict[int, Record] = {}
+        self.reports = 0
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.began[trial.config["train_loop_config"]["number"]] = time.time()
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.reports += 1
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number, result = trial.config["train_loop_config"]["number"], trial.last_result or {}
+        if time.time() < self.deadline:  # later ones have been ended by the time limit
+            state = "complete" if result.get("done") and self._whole(result) else "cut"
+            self.ended[number] = {
+                "number": number,
+                "state": state,
+                "value": result.get("mae"),
+                "reports": result.get("training_iteration"),
+                "seconds": time.time() - self.began[number],
+            }
+        self.job.say(f"{len(self.ended)} of {len(self.job.configurations)} trials, {self.reports} reports")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = trial.config["train_loop_config"]["number"]
+        self.ended[number] = {"number": number, "state": "failed", "value": None}
+
+    def _whole(self, result: dict[str, Any]) -> bool:
+        return bool(result.get("fold") == self.job.folds)
+
+
+def breakdown(watch: Watch, notes: dict[int, list[Record]], slot_seconds: float) -> dict[str, float]:
+    """Where the slots' seconds of the search went; they add up to slots x search seconds."""
+    spent = dict.fromkeys(
+        ("from a trial's start to its train loop", "training", "validation", "in ray.train.report"), 0.0
+    )
+    for number, mine in notes.items():
+        for note in mine:
+            match note["event"]:
+                case "loop":
+                    spent["from a trial's start to its train loop"] += note["time"] - watch.began[number]
+                case "epoch":
+                    spent["training"] += note["train_seconds"]
+                    spent["validation"] += note["valid_seconds"]
+                case "reported":
+                    spent["in ray.train.report"] += note["seconds"]
+    return {**spent, "ending trials, and idle slots": slot_seconds - sum(spent.values())}
+
+
+def read_notes(file: Path) -> list[Record]:
+    if not file.exists():
+        return []
+    lines = file.read_text(encoding="utf8").split("\n")[:-1]  # a killed worker may leave half a line
+    return [json.loads(line) for line in lines]
+
+
+class _Notes:
+    """The benchmark's own measurements, one JSON line each, in a file of the trial's own."""
+
+    def __init__(self, config: Config) -> None:
+        self.file = Path(config["notes"])
+
+    def __call__(self, **note: Any) -> None:
+        with self.file.open("a", encoding="utf8") as file:
+            file.write(json.dumps(note) + "\n")
+
+
+if __name__ == "__main__":
+    main(Job.read(Path(sys.argv[1])))

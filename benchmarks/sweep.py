@@ -1,0 +1,256 @@
+"""The same configurations three ways: as Foldline, as Ray's guides show it, as a plain PyTorch loop.
+
+    python benchmarks/sweep.py                              # 16 configurations, 5 folds, 9 epochs: about 15 minutes
+    python benchmarks/sweep.py --trials 3 --epochs 2        # a look
+    python benchmarks/sweep.py --only foldline speed        # the other ways are taken from the last results
+
+The configurations are drawn once from the LSTM's search space, the default first. Each way runs in a process of its
+own, one after another. README.md, beside this file, says what is measured and what the ways have in common.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import _figures
+import optuna
+from _common import FAMILY, Job
+from _figures import Figures, Result
+from _process import Peak, environment, python, run
+from rich.console import Console
+
+from search_spaces import load
+
+ROOT = Path(__file__).resolve().parent.parent
+ETTH1 = ROOT.parent / "shared" / "data" / "etth1.parquet"
+WAYS = ("foldline", "guides", "plain", "speed")
+SPEED_EPOCHS = 3
+_GRACE_SECONDS = 120.0  # beyond --limit, before a process that does not end by itself is killed
+
+
+class Failed(Exception):
+    """A process of the benchmark did not hand back a result."""
+
+
+def main() -> None:
+    given = _parse()
+    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
+    data = _data(given, console)
+    settings = {
+        **{name: getattr(given, name) for name in ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")},
+        "data": Path(data["data"]).name if data["data"] else "built-in sample sea-temperature",
+        "target": data["target"],
+        "configurations": draw_configurations(given.trials, given.seed),
+    }
+    common = {name: settings[name] for name in ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")}
+    with tempfile.TemporaryDirectory(prefix="foldline-bench-") as folder:
+        job = Job(
+            folder=folder,
+            launched=0.0,
+            **data,
+            **common,
+            limit=given.limit,
+            configurations=settings["configurations"],
+        )
+        bench = Bench(job, console)
+        whole = _begin(given.out, settings, console)
+        done = measure(bench, given.only, whole, given.out)
+    _figures.show(console, whole)
+    console.print(f"written: {given.out}", soft_wrap=True)
+    sys.exit(0 if done else 1)
+
+
+def draw_configurations(n: int, seed: int) -> list[dict[str, Any]]:
+    """The family's default and n - 1 random ones, flat; a function of the seed alone."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = load(FAMILY)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [dict(space.default), *(study.ask(dict(space.ranges)).params for _ in range(n - 1))]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Starts the processes, and says what they do and for how long it has been going on."""
+
+    job: Job
+    console: Console
+
+    def start(self, name: str, script: str, job: Job) -> tuple[Result, Peak]:
+        """One process to its end. Failed where it hands back no result, with the last lines that it said."""
+        folder = Path(self.job.folder) / name
+        folder.mkdir()
+        began = time.time()
+        job = replace(job, folder=str(folder), launched=began)
+        job.write(folder / "job.json")
+        heard = 0
+
+        def hear() -> None:
+            nonlocal heard
+            progress = folder / "progress.txt"
+            lines = progress.read_text(encoding="utf8").splitlines() if progress.exists() else []
+            for line in lines[heard:]:
+                self.console.print(f"[{time.time() - began:6.1f} s] {name}: {line}", markup=False, soft_wrap=True)
+            heard = len(lines)
+
+        self.console.print(f"{name}: {len(job.configurations)} configurations")
+        status, peak = run(
+            python(script, str(folder / "job.json")),
+            log=folder / "log.txt",
+            limit=job.limit + _GRACE_SECONDS,
+            environment=environment(),
+            hear=hear,
+        )
+        result = folder / "result.json"
+        if not result.exists():
+            last = (folder / "log.txt").read_text(encoding="utf8", errors="replace").splitlines()[-25:]
+            raise Failed("\n".join([f"{name} ended with status {status} and without a result; its last lines:", *last]))
+        return json.loads(result.read_text(encoding="utf8")), peak
+
+
+def measure(bench: Bench, only: Sequence[str], whole: dict[str, Any], out: Path) -> bool:
+    """Run the ways asked for, writing `whole` to `out` after each; whether all of them gave a result."""
+    good = True
+    for name in WAYS:
+        if name not in only:
+            continue
+        try:
+            if name == "speed":
+                whole["speed"] = _speeds(bench)
+            else:
+                whole["ways"][name] = _way(bench, name, whole["ways"].get("foldline"))
+        except Failed as failure:
+            bench.console.print(str(failure), style="red", markup=False, soft_wrap=True)
+            good = False
+        ways = whole["ways"] = {name: whole["ways"][name] for name in WAYS if name in whole["ways"]}
+        whole["ratios"] = _figures.ratios(ways, whole["speed"])
+        if {"foldline", "plain"} <= ways.keys():
+            whole["largest_difference_of_scores"] = _figures.agreement(ways["foldline"], ways["plain"])
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf8")
+    return good
+
+
+def _way(bench: Bench, name: str, foldline: Figures | None) -> Figures:
+    job = bench.job
+    plan = None
+    if name == "plain":
+        plan = _plan(job, foldline)
+        job = replace(job, plan=plan)
+        if foldline is None:
+            bench.console.print("plain: all folds train all epochs, as there is no sweep of Foldline to follow")
+    result, peak = bench.start(name, f"_{name}.py", job)
+    return {**_figures.figures(result, peak, len(job.configurations), plan), "limit": job.limit}
+
+
+def _plan(job: Job, foldline: Figures | None) -> list[list[int]]:
+    """The epochs of each configuration and fold: those of Foldline's trials."""
+    plan = [[job.epochs] * job.folds for _ in job.configurations]
+    if foldline is not None:
+        taken = {trial["number"]: trial["epochs"] for trial in foldline["by_trial"]}
+        plan = [taken.get(number, [0] * job.folds) for number in range(len(plan))]
+    return plan
+
+
+def _speeds(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
+    """Training speed of a trial and of the plain loop: one alone, and two at one time.
+
+    Three configurations, the default, the smallest and the largest, all folds, a few epochs, nothing cut.
+    """
+    every = bench.job.configurations
+    by_size = sorted(every[1:], key=lambda c: (c["model.layers"], c["model.hidden"]))
+    chosen = [every[0], *by_size[:1], *by_size[1:][-1:]]
+    plan = [[SPEED_EPOCHS] * bench.job.folds for _ in chosen]
+    job = replace(bench.job, configurations=chosen, epochs=SPEED_EPOCHS, scheduler="none", plan=plan)
+    twice = [configuration for configuration in chosen for _ in range(2)]
+    found: dict[str, dict[str, dict[str, float]]] = {"alone": {}, "two at once": {}}
+    alone, pair = found.values()
+    ours, _ = bench.start("speed: foldline alone", "_foldline.py", replace(job, concurrent=1))
+    alone["foldline"] = _figures.speed([ours])
+    ours, _ = bench.start(
+        "speed: foldline, two at once", "_foldline.py", replace(job, configurations=twice, concurrent=2)
+    )
+    pair["foldline"] = _figures.speed([ours], copies=2)
+    for name, kept in (("plain", False), ("plain_kept", True)):
+        mine = replace(job, keep_memory=kept)
+        alone[name] = _figures.speed([bench.start(f"speed: {name} alone", "_plain.py", mine)[0]])
+        with ThreadPoolExecutor(2) as two:
+            both = [two.submit(bench.start, f"speed: {name}, {i} of two", "_plain.py", mine) for i in (1, 2)]
+            pair[name] = _figures.speed([each.result()[0] for each in both])
+    return found
+
+
+def _begin(out: Path, settings: dict[str, Any], console: Console) -> dict[str, Any]:
+    """The results to be filled: those in `out`, where they are of the same settings and machine, else empty ones."""
+    whole: dict[str, Any] = {
+        "format": 1,
+        "settings": settings,
+        "machine": {
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("ray", "torch", "optuna", "numpy")},
+        },
+        "ways": {},
+        "speed": {},
+        "ratios": {},
+    }
+    if out.exists():
+        before = json.loads(out.read_text(encoding="utf8"))
+        if all(before.get(key) == whole[key] for key in ("format", "settings", "machine")):
+            whole = before
+        else:
+            kept = out.with_suffix(".before.json")
+            shutil.copyfile(out, kept)
+            console.print(f"{out} holds results of other settings; they are kept as {kept.name}", soft_wrap=True)
+    return whole
+
+
+def _data(given: argparse.Namespace, console: Console) -> dict[str, str | None]:
+    if given.data is not None:
+        if not given.data.exists():
+            raise SystemExit(f"error: --data {given.data}: there is no such file")
+        if given.target is None:
+            raise SystemExit("error: name the column to forecast: --target")
+        return {"data": str(given.data.resolve()), "time": given.time, "target": given.target}
+    if ETTH1.exists():
+        return {"data": str(ETTH1), "time": "date", "target": "OT"}
+    console.print("no ETTh1 in ../shared/data: the built-in sample sea-temperature stands in for it")
+    return {"data": None, "time": None, "target": None}
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="one series, CSV or Parquet; default ETTh1, else a built-in sample")
+    parser.add_argument("--time", help="its time column, where it has several that could be")
+    parser.add_argument("--target", help="the column to forecast")
+    for name, default, what in (
+        ("lookback", 96, "steps"),
+        ("horizon", 24, "steps"),
+        ("trials", 16, "configurations"),
+        ("folds", 5, "of each configuration"),
+        ("epochs", 9, "at most, of each fold"),
+        ("seed", 0, "of the configurations, and of every draw in training"),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"{what}; default {default}")
+    parser.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="none: every way trains all")
+    parser.add_argument("--limit", type=float, default=900.0, help="seconds a way; default 900")
+    parser.add_argument("--only", nargs="+", choices=WAYS, default=WAYS, help="run these; keep the others' results")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.json")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

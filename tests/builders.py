@@ -1,0 +1,130 @@
+"""Small things that tests of models are made of: a table, a problem, a configuration, an untrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data.folds import split
+from data.table import Table, check_table
+from models import training
+from models.batches import Windows
+from models.crossval import Problem, build, find_seasons
+from models.preprocess import Forecaster, Statistics
+from search_spaces import load, unflatten
+
+COLUMNS = ("load", "heat", "wind")
+
+
+def make_table(n_rows: int = 200, *, n_targets: int = 1, holes: float = 0.1, seed: int = 0) -> Table:
+    """Hourly: "load" around 50, a wave of 12 hours; "heat", that wave earlier; "wind", noise with missing values."""
+    rng = np.random.default_rng(seed)
+    wave = np.sin(2 * np.pi * np.arange(n_rows) / 12)
+    wind = rng.normal(3, 2, n_rows)
+    wind[rng.random(n_rows) < holes] = np.nan
+    frame = pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=n_rows, freq="h"),
+            "load": 50 + 10 * wave + rng.normal(0, 1, n_rows),
+            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, n_rows),
+            "wind": wind,
+        }
+    )
+    return check_table(frame, time="time", series=None, targets=list(COLUMNS[:n_targets]))
+
+
+def make_problem(
+    table: Table | None = None, *, n_folds: int = 2, lookback: int = 8, steps: Sequence[int] = (1, 2, 3), seed: int = 0
+) -> Problem:
+    """Walk-forward folds of a small table, judged by the mean absolute error; 20% of the time held out."""
+    table = make_table() if table is None else table
+    parts = split(table, n_folds=n_folds, holdout=0.2, lookback=lookback, steps=steps)
+    return Problem(
+        table=table,
+        split=parts,
+        steps=np.array(steps, np.int64),
+        metric="mae",
+        seed=seed,
+        seasons=find_seasons(table, parts.final.rows),
+    )
+
+
+def make_params(family: str, *, lookback: int = 8, **values: Any) -> dict[str, dict[str, Any]]:
+    """A family's default configuration, with `values` such as fit__lr=0.1 in place of its own."""
+    flat = dict(load(family).default) | {"window.lookback": lookback, "fit.batch_size": 32, "fit.max_epochs": 2}
+    return unflatten(flat | {key.replace("__", "."): value for key, value in values.items()})
+
+
+def make_model(
+    family: str, problem: Problem | None = None, *, seed: int = 0, random_weights: bool = False, **values: Any
+) -> Forecaster:
+    """An untrained model with the statistics of the rows before the holdout.
+
+    `random_weights` draws every weight, so that no first weight is zero or the same for all outputs.
+    """
+    problem = make_problem() if problem is None else problem
+    torch.manual_seed(seed)
+    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
+    model = build(problem, family, make_params(family, **values), statistics)
+    if random_weights:
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def some_windows(problem: Problem, *, origins: slice = slice(None), lookback: int = 8) -> Windows:
+    """The windows before the holdout, or some of them."""
+    return Windows(
+        problem.table.values,
+        problem.split.final.train[origins],
+        lookback=lookback,
+        steps=problem.steps,
+        n_targets=problem.table.n_targets,
+    )
+
+
+def make_training(
+    model: Forecaster,
+    train: Windows,
+    valid: Windows | None = None,
+    *,
+    metric: training.Metric | None = None,
+    seed: int = 0,
+    minimise: bool = True,
+    **config: Any,
+) -> training.Training:
+    return training.Training(
+        model,
+        train,
+        valid,
+        training.Config(**{"max_epochs": 2, "batch_size": 32, **config}),
+        seeds=lambda epoch: training.draw_seed(seed, epoch),
+        metric=metric,
+        minimise=minimise,
+    )
+
+
+def scripted(values: Sequence[float]) -> Callable[[Any], float]:
+    """A metric that answers `values`, one a call, whatever was predicted."""
+    left = iter(values)
+    return lambda _: next(left)
+
+
+def weights(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of all weights and buffers."""
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two states (tensors, numbers, text in dicts and lists) are the same to the bit; NaN equals NaN."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other or (one != one and other != other))

@@ -1,0 +1,437 @@
+"""The report of a run, built from a small made-up run folder with a real study database."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from data.errors import InputError
+from ray_jobs import _report_page, report
+from ray_jobs._report_charts import numbers, readable_range, with_breaks
+from ray_jobs._report_folds import joined
+from ray_jobs._report_head import verdict
+from ray_jobs._report_run import best_so_far, mean_curves, read_run, read_search, warnings
+from ray_jobs.report import write_report
+
+EVIL = "</script><img src=x onerror=alert(1)>&'\""
+BASELINES = ("last value", "seasonal naive", "drift", "mean")
+RANGES = {
+    "model.hidden": IntDistribution(16, 256, log=True),
+    "fit.lr": FloatDistribution(1e-4, 1e-2, log=True),
+    "fit.loss": CategoricalDistribution(["mse", "mae"]),
+}
+N_FOLDS, HOUR, START = 3, 3600, 1_600_000_000
+
+
+def make_run(path, *, n_trials=12, families=("lstm",), targets=("OT",), series=("",), steps=(1, 2, 3), **changes):
+    """A run folder as a sweep leaves it; `changes` replace keys of the summary."""
+    path.mkdir()
+    generator = np.random.default_rng(0)
+    trials, curves, winners = [], [], {}
+    for family in families:
+        study = optuna.create_study(storage=f"sqlite:///{path / 'study.db'}", study_name=family)
+        for number in range(n_trials):
+            params = {
+                "model.hidden": int(generator.integers(16, 257)),
+                "fit.lr": float(10 ** generator.uniform(-4, -2)),
+                "fit.loss": ["mse", "mae"][number % 2],
+            }
+            state = "pruned" if number % 4 == 3 else "failed" if number == 6 else "complete"
+            folds = 1.0 + abs(math.log10(params["fit.lr"]) + 3) + 0.1 * generator.random(N_FOLDS)
+            epochs = 2 if state == "pruned" else 5
+            for fold, value in enumerate(folds, start=1):
+                for epoch in range(1, epochs + 1):
+                    valid = value * (1 + (epochs - epoch) / epochs)
+                    curves.append([family, number, fold, epoch, valid, valid, valid, 1e-3, 0.1])
+            known = {"complete": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED}
+            frozen = optuna.trial.create_trial(
+                state=known.get(state, optuna.trial.TrialState.FAIL),
+                value=float(folds.mean()) if state == "complete" else None,
+                params=params,
+                distributions=RANGES,
+            )
+            study.add_trial(frozen)
+            value = math.nan if state == "failed" else float(folds.mean())
+            row = {"family": family, "number": number, "state": state, "value": value, "std": float(folds.std())}
+            row |= {f"fold_{i}": value for i, value in enumerate(folds, start=1)}
+            row |= {"epochs": epochs, "seconds": 1.5, "started": float(number), "ended": number + 1.5}
+            trials.append(row | {f"params.{name}": value for name, value in params.items()})
+            if number == 0:
+                winners[family] = {"family": family, "trial": 0, "value": value, "std": 0.1, "folds": folds.tolist()}
+                winners[family] |= {"epochs": 5, "params": params}
+    pd.DataFrame(trials).to_parquet(path / "trials.parquet")
+    columns = ["family", "trial", "fold", "epoch", "train_loss", "valid", "best", "learning_rate", "seconds"]
+    pd.DataFrame(curves, columns=columns).to_parquet(path / "curves.parquet")
+    predictions(path, families, targets, series, steps)
+    summary = make_summary(path.name, families, targets, series, steps, winners) | changes
+    (path / "summary.json").write_text(json.dumps(summary))
+    (path / "config.yaml").write_text(f"name: {path.name}\nsearch: {{trials: {n_trials}}}\n")
+    return path
+
+
+def predictions(path, families, targets, series, steps):
+    rows = []
+    for model in (*families, *BASELINES):
+        for name in series:
+            for origin in range(200):
+                for step in steps:
+                    for k, target in enumerate(targets):
+                        row = origin + step - 1
+                        truth = math.sin(row / 5) + 10 * k
+                        time, made = START + (300 + row) * HOUR, START + (300 + origin) * HOUR
+                        rows.append([model, name, made, time, step, target, truth, truth + 0.1 * step])
+    frame = pd.DataFrame(
+        rows, columns=["model", "series", "origin_time", "time", "step", "target", "truth", "predicted"]
+    )
+    for column in ("origin_time", "time"):
+        frame[column] = pd.to_datetime(frame[column], unit="s", utc=True)
+    frame = frame.astype({"truth": "float32", "predicted": "float32", "series": "category"})
+    frame.to_parquet(path / "holdout.parquet")
+    oof = frame[frame["model"] == families[0]].rename(columns={"model": "family"}).assign(fold=1)
+    oof["time"] -= pd.Timedelta(hours=200)
+    oof.to_parquet(path / "oof.parquet")
+
+
+def make_summary(name, families, targets, series, steps, winners):
+    scores = {
+        n: {"mae": [0.1 * (i + 1) * s for s in steps], "rmse": None} for i, n in enumerate((*families, *BASELINES))
+    }
+    for by_step in scores.values():
+        by_step["rmse"] = [1.2 * value for value in by_step["mae"]]
+    leaderboard = [
+        {
+            "name": n,
+            "kind": "model" if n in families else "baseline",
+            "cv_mean": 1.0 + i,
+            "cv_std": 0.25,
+            "folds": [1.0 + i] * N_FOLDS,
+            "holdout": {"mae": 2.0 * (i + 1), "mse": 8.0, "r2": 0.5, "mape": None},
+        }
+        for i, n in enumerate(scores)
+    ]
+    span = [[START + i * 100 * HOUR, START + (i + 1) * 100 * HOUR] for i in range(5)]
+    folds = [{"name": str(i + 1), "train_spans": span[: i + 1], "valid_spans": [span[i + 1]]} for i in range(N_FOLDS)]
+    return {
+        "name": name,
+        "format": 1,
+        "family": families[0],
+        "metric": {"name": "mae", "unit": f"unit of {targets[0]}", "direction": "min"},
+        "seed": 0,
+        "best": winners[families[0]],
+        "winners": winners,
+        "leaderboard": leaderboard,
+        "holdout": {
+            "windows": 200,
+            "span": [START, START + HOUR],
+            "by_step": scores,
+            "targets": {n: {target: {"mae": 2.5} for target in targets} for n in scores},
+        },
+        "folds": [*folds, {"name": "holdout", "train_spans": span[:4], "valid_spans": [span[4]]}],
+        "trials": {"complete": 8, "pruned": 3, "failed": 1},
+        "search_seconds": 61.0,
+        "training_seconds": 100.0,
+        "wall_seconds": 75.0,
+        "cores": 2,
+        "efficiency": 0.82,
+        "on_bounds": ["lstm: model.hidden"],
+        "notices": ["3 gaps were found"],
+        "versions": {"torch": "2.13.0"},
+        "git_commit": None,
+        "started": "2026-01-01T10:00:00+00:00",
+        "finished": "2026-01-01T10:01:15+00:00",
+        "data": {
+            "source": "/data/ett.parquet",
+            "rows": 700,
+            "series": len(series),
+            "columns": [*targets, "load"],
+            "targets": list(targets),
+            "calendar": "hour",
+            "fingerprint": "abc",
+        },
+        "steps": list(steps),
+        "lookback": 24,
+    }
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return make_run(tmp_path_factory.mktemp("runs") / "etth1", families=("lstm", "linear"))
+
+
+@pytest.fixture(scope="module")
+def page(run) -> str:
+    return write_report(run).read_text(encoding="utf-8")
+
+
+class Reader(html.parser.HTMLParser):
+    """What a browser sees: tags with their attributes, visible text, and the charts' JSON."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.text, self.charts, self.scripts, self.inside = [], "", {}, [], None
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.inside = (tag, dict(attrs))
+
+    def handle_endtag(self, tag):
+        self.inside = None
+
+    def handle_data(self, data):
+        tag, attributes = self.inside or ("", {})
+        if tag == "script" and attributes.get("type") == "application/json":
+            self.charts[attributes["id"].removesuffix("-data")] = json.loads(data)
+        elif tag == "script":
+            self.scripts.append(data)
+        elif tag != "style":
+            self.text += data
+
+
+def test_the_report_has_every_section_and_chart(page):
+    read = Reader(page)
+    sections = {attributes["id"] for tag, attributes in read.tags if tag == "section"}
+    assert sections == {
+        *("warnings", "notices", "leaderboard", "forecasts", "steps", "folds", "search", "family-0", "family-1"),
+        *("winners", "trials", "config"),
+    }
+    assert set(read.charts) == {
+        *("forecast", "in-full", "by-step", "fold-scores", "fold-bounds", "history"),
+        *(f"{name}-{i}" for name in ("curves", "importances", "slices") for i in (0, 1)),
+    }
+    assert {"3 gaps were found", "Error by step ahead", "/data/ett.parquet"} <= {
+        said for said in ("3 gaps were found", "Error by step ahead", "/data/ett.parquet") if said in read.text
+    }
+
+
+def test_nothing_is_loaded_from_the_network(page):
+    read = Reader(page)
+    for tag, attributes in read.tags:
+        assert tag not in ("link", "img", "iframe", "base", "object", "embed")
+        assert "src" not in attributes and not (attributes.get("href") or "#").strip("#").count(":")
+    own = page.replace(_report_page.get_plotlyjs(), "")
+    assert "http://" not in own and "https://" not in own and "url(" not in own and "@import" not in own
+    policy = next(a["content"] for tag, a in read.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none';") and "http" not in policy and "connect-src" not in policy
+
+
+def test_plotly_is_inlined_once(page):
+    assert sum("plotly.js v" in script for script in Reader(page).scripts) == 1
+    assert len(page) < len(_report_page.get_plotlyjs()) + 1_000_000
+
+
+def test_every_link_of_the_page_leads_to_a_place_on_it(page):
+    read = Reader(page)
+    places = {attributes.get("id") for _, attributes in read.tags}
+    links = [attributes["href"] for tag, attributes in read.tags if tag == "a"]
+    assert links and all(link.startswith("#") and link[1:] in places for link in links)
+
+
+def test_the_verdict_names_winner_scores_and_gain_over_the_best_baseline(run):
+    said, good = verdict(read_run(run))
+    text = re.sub("<.*?>", "", said)
+    assert text == (
+        "lstm wins with a cross-validated MAE of 1.000 ± 0.25 over 3 folds and 2.000 on the holdout: "
+        "66.7 % better than the best baseline there, last value (6.000)."
+    )
+    assert good
+
+
+def test_a_winner_that_a_baseline_beats_is_called_out(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=2)
+    summary = json.loads((made / "summary.json").read_text())
+    summary["leaderboard"][0]["holdout"]["mae"] = 5.0  # last value has 4.0
+    (made / "summary.json").write_text(json.dumps(summary))
+    run = read_run(made)
+    said, good = verdict(run)
+    assert "25.0 % worse" in said and not good
+    assert any("lstm is beaten on the holdout by the baseline last value" in warning for warning in warnings(run))
+    assert '<p class="verdict bad">' in write_report(made).read_text()
+
+
+def test_higher_is_better_for_metrics_that_are_maximised(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=2, metric={"name": "r2", "unit": "1", "direction": "max"})
+    summary = json.loads((made / "summary.json").read_text())
+    for i, entry in enumerate(summary["leaderboard"]):
+        entry["holdout"]["r2"] = 0.9 - 0.1 * i
+        entry["cv_mean"] = 0.8 - 0.1 * i
+    (made / "summary.json").write_text(json.dumps(summary))
+    said, good = verdict(read_run(made))
+    assert good and "0.100 better" in said and "last value (0.8000)" in said
+    write_report(made)
+
+
+def test_the_best_of_a_column_is_bold_and_missing_values_are_dashes(page):
+    table = page[page.index('id="leaderboard"') :]
+    first = re.search(r'<tr class="first">(.*?)</tr>', table).group(1)
+    assert "<b>lstm</b>" in first and "<b>1.000</b> ± 0.25" in first and "<td>\N{EN DASH}</td>" in first
+    drift = re.search(r'<tr class="baseline">(<td class="text">drift.*?)</tr>', table).group(1)
+    assert "5.000 ± 0.25" in drift and "<b>0.5000</b>" in drift  # the r2 of all is equal
+
+
+def test_bounds_and_failures_are_warned_of(run):
+    assert warnings(read_run(run)) == [
+        "The best lstm: model.hidden lies on the bound of its range: widen the range and search again.",
+        "1 trial failed; the table of trials names them.",
+    ]
+
+
+def test_names_from_data_cannot_break_out_of_the_page(tmp_path):
+    made = make_run(
+        tmp_path / "a", families=(EVIL, "b%{x}"), targets=(EVIL, "OT"), series=(EVIL, "s2"), name=EVIL, notices=[EVIL]
+    )
+    (made / "config.yaml").write_text(f"name: {EVIL}")
+    page = write_report(made).read_text(encoding="utf-8")
+    read = Reader(page)
+    assert not [tag for tag, _ in read.tags if tag == "img"]
+    assert (
+        page.count("<script")
+        == page.count("</script>")
+        == 2 + len(read.charts) + _report_page.get_plotlyjs().count("<script")
+    )
+    drawn = json.dumps(read.charts)
+    assert "<img" not in drawn and "&lt;img" in drawn  # plotly reads tags in its texts
+    assert EVIL in read.text
+
+
+def test_charts_hold_numbers_and_no_nan(page):
+    charts = Reader(page).charts
+    for figure in charts.values():
+        json.dumps(figure, allow_nan=False)
+        assert figure["data"] and figure["layout"]
+    crosses = [
+        trace for trace in charts["curves-0"]["data"] if trace["marker"]["symbol"] == "x" and len(trace["x"]) > 1
+    ]
+    assert len(crosses) == 3 + 1  # three pruned, one failed
+    assert [len(trace["x"]) for trace in crosses].count(2) == 3
+    assert charts["history"]["data"][0]["name"] == "best so far" and len(charts["history"]["data"][0]["x"]) == 24
+
+
+def test_a_choice_shows_the_traces_of_one_target_of_one_series(tmp_path):
+    made = make_run(tmp_path / "a", targets=("OT", "load"), series=("north", "south"))
+    read = Reader(write_report(made).read_text(encoding="utf-8"))
+    figure = read.charts["forecast"]
+    assert [choice["label"] for choice in figure["choices"]] == [
+        *("north: OT", "north: load", "south: OT", "south: load")
+    ]
+    for i, choice in enumerate(figure["choices"]):
+        shown = [place for place, visible in enumerate(choice["visible"]) if visible]
+        assert shown == [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3]
+    assert [trace["name"] for trace in figure["data"][:4]] == [
+        *("truth", "lstm, 1 step ahead", "lstm, 3 steps ahead", "last value, 3 steps ahead")
+    ]
+    assert "on the holdout by target" in read.text
+
+
+def test_an_answer_is_drawn_at_the_time_it_speaks_of(run):
+    figure = report.forecasts.forecasts(read_run(run))
+    truth, first, last = figure["data"][:3]
+    assert first["x"][0] == truth["x"][0] == 1000 * (START + 300 * HOUR)
+    assert last["x"][0] == truth["x"][2] and last["y"][0] == pytest.approx(truth["y"][2] + 0.3, abs=1e-5)
+
+
+def test_forecasts_in_full_do_not_overlap(run):
+    pieces = report.forecasts.in_full(read_run(run))["data"][2]["x"]
+    assert pieces.count(None) == 8
+    times = [time for time in pieces if time is not None]
+    assert len(times) == 8 * 3 and times == sorted(set(times))
+
+
+@pytest.mark.parametrize("n_trials", [1, 3])
+def test_few_trials_make_a_report_that_says_what_it_lacks(tmp_path, n_trials):
+    made = make_run(tmp_path / "a", n_trials=n_trials, steps=(1,), on_bounds=[], notices=[])
+    read = Reader(write_report(made).read_text(encoding="utf-8"))
+    assert f"Importances need at least 8 complete trials; this family has {n_trials}." in read.text
+    assert "There is only one step." in read.text
+    assert "importances-0" not in read.charts and "in-full" not in read.charts and "curves-0" in read.charts
+
+
+def test_a_run_without_holdout_study_and_curves_still_has_a_report(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=2, holdout=None)
+    for name in ("holdout.parquet", "oof.parquet", "curves.parquet", "study.db"):
+        (made / name).unlink()
+    summary = json.loads((made / "summary.json").read_text())
+    for entry in summary["leaderboard"]:
+        entry["holdout"] = None
+    (made / "summary.json").write_text(json.dumps(summary))
+    read = Reader(write_report(made).read_text(encoding="utf-8"))
+    assert "The study database is not in the run folder." in read.text and "forecast" not in read.charts
+    assert "66.7 % better" not in read.text and "50.0 % better than the best baseline there, last value" in read.text
+
+
+def test_importances_and_ranges_come_from_the_study(run):
+    search = read_search(read_run(run), "lstm")
+    assert set(search.importances) == set(search.ranges) == set(RANGES)
+    assert sum(search.importances.values()) == pytest.approx(1.0)
+    missing = read_search(read_run(run), "transformer")
+    assert not missing.importances and missing.why_none.startswith("The study database cannot be read")
+
+
+def test_reading_leaves_the_run_folder_as_it_was(tmp_path):
+    made = make_run(tmp_path / "a")
+    before = {file.name: file.read_bytes() for file in made.iterdir()}
+    write_report(made)
+    write_report(made)
+    after = {file.name: file.read_bytes() for file in made.iterdir()}
+    assert set(after) - set(before) == {"report.html"}
+    assert all(after[name] == content for name, content in before.items())
+
+
+def test_a_fold_that_stopped_early_counts_with_its_best_value(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=1)
+    rows = [["lstm", 0, 1, 1, 4.0, 4.0], ["lstm", 0, 1, 2, 2.0, 2.0], ["lstm", 0, 1, 3, 3.0, 2.0]]
+    rows += [["lstm", 0, 1, 4, 1.0, 1.0], ["lstm", 0, 2, 1, 6.0, 6.0], ["lstm", 0, 2, 2, 8.0, 6.0]]
+    frame = pd.DataFrame(rows, columns=["family", "trial", "fold", "epoch", "valid", "best"])
+    frame.to_parquet(made / "curves.parquet")
+    assert mean_curves(read_run(made), "lstm")["value"].tolist() == [5.0, 5.0, 4.5, 3.5]
+
+
+def test_the_command_prints_the_path_and_refuses_what_is_no_run(run, tmp_path, capsys):
+    assert report.main([str(run)]) == 0
+    assert capsys.readouterr().out.strip() == str(run / "report.html")
+    assert report.main([str(tmp_path)]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"no finished run in {tmp_path}: it has no summary.json; give the folder of a run, runs/<name>\n"
+    )
+
+
+def test_a_table_without_a_column_is_named(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=1)
+    pd.DataFrame({"family": ["lstm"]}).to_parquet(made / "trials.parquet")
+    with pytest.raises(InputError, match=r"trials.parquet lacks the column 'number'; it has family"):
+        write_report(made)
+
+
+def test_small_parts_of_charts():
+    assert best_so_far([math.nan, 3.0, 4.0, 2.0], minimise=True)[1:] == [3.0, 3.0, 2.0]
+    assert numbers([1.23456789, None, math.nan, math.inf]) == [1.23457, None, None, None]
+    assert with_breaks([0, 1, 2, 9, 10], "abcde") == ([0, 1, 2, None, 9, 10], ["a", "b", "c", None, "d", "e"])
+    assert joined([(5, 6), (0, 2), (1, 3), (3.5, 4)], slack=0.5) == [(0, 4), (5, 6)]
+    assert readable_range([1, 2, 3, 4], minimise=True) is None
+    low, high = readable_range([1, 2, 3, 4, 1000], minimise=True)
+    assert low < 1 and 4 < high < 20
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234.56, "1,235"),
+        (0.123456, "0.1235"),
+        (0.0, "0.000"),
+        (-2.5, "\N{MINUS SIGN}2.500"),
+        (math.nan, "\N{EN DASH}"),
+    ],
+)
+def test_numbers_have_four_significant_digits(value, text):
+    assert _report_page.number(value) == text

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
-from _process import Peak
+from _process import Usage
 from rich.console import Console
 from rich.table import Table
 
 Result = dict[str, Any]  # what a process handed back (see Job.finish)
 Figures = dict[str, Any]
 
+_QUIET = 0.05  # cores that may be busy with other things before the tables say so
 TITLES = {"foldline": "Foldline", "guides": "Ray's guides", "plain": "plain PyTorch"}
 SPEEDS = {
     "foldline": "Foldline's trial",
@@ -23,7 +25,7 @@ SPEEDS = {
 }
 
 
-def figures(result: Result, peak: Peak, n_trials: int, plan: list[list[int]] | None = None) -> Figures:
+def figures(result: Result, usage: Usage, n_trials: int, plan: list[list[int]] | None = None) -> Figures:
     """One way's figures. Where the time limit ended it, `whole_wall_seconds` is an estimate and `estimated` says how.
 
     `plan`, epochs by trial and fold, is what was to be trained; None where a scheduler decided that.
@@ -47,9 +49,7 @@ def figures(result: Result, peak: Peak, n_trials: int, plan: list[list[int]] | N
         "windows_per_second": windows / wall,
         "windows_per_training_second": windows / training if training else math.nan,
         "seconds_per_1000_windows": 1000 * wall / windows if windows else math.nan,
-        "peak_resident_bytes": peak.resident,
-        "peak_share_bytes": peak.share,
-        "peak_processes": peak.processes,
+        **asdict(usage),
         "start_seconds": result.get("start_seconds", {}),
         "slot_seconds": result.get("slot_seconds", {}),
         "by_trial": _by_trial(records, trials),
@@ -152,6 +152,8 @@ def show(to: Console, whole: Mapping[str, Any]) -> None:
     for name, each in ways.items():
         if each["estimated"]:
             to.print(f"* {TITLES[name]}: {each['wall_seconds']:.0f} s measured; {each['estimated']}")
+        if (each["others_cores"] or 0.0) > _QUIET:
+            to.print(f"{TITLES[name]}: other processes kept {each['others_cores']:.2f} cores busy meanwhile")
     for name, each in ways.items():
         if each["slot_seconds"]:
             start = ", ".join(f"{what} {seconds:.1f}" for what, seconds in each["start_seconds"].items())

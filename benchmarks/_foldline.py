@@ -26,8 +26,9 @@ Record = dict[str, Any]
 class Watch(Callback):
     """Notes every epoch as it reaches the driver, and every trial's end."""
 
-    def __init__(self, job: Job, windows: list[int]) -> None:
+    def __init__(self, job: Job, book: StudyBook, windows: list[int]) -> None:
         self.job = job
+        self.book = book
         self.windows = windows  # training windows of each fold
         self.records: list[Record] = []
         self.trials: list[Record] = []
@@ -39,7 +40,7 @@ class Watch(Callback):
         trained = [n for n, curve in zip(self.windows, result["curve"], strict=True) if curve is not None]
         self.records.append(
             {
-                "trial": result["config"]["number"],
+                "trial": self.book.numbers[trial.trial_id],
                 "fold": None,  # all that had not finished
                 "folds": [curve is not None for curve in result["curve"]],
                 "epoch": result["number"],
@@ -54,9 +55,10 @@ class Watch(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         result = trial.last_result or {}
+        number = self.book.numbers[trial.trial_id]
         state = "complete" if result.get("finished") else "cut"
         if time.time() < self.deadline:  # later ones have been ended by the time limit
-            self.trials.append({"number": trial.config["number"], "state": state, "value": result.get("value")})
+            self.trials.append({"number": number, "state": state, "value": result.get("value")})
         self.job.say(f"{len(self.trials)} of {len(self.job.configurations)} trials, {len(self.records)} epochs")
 
 
@@ -81,7 +83,7 @@ def main(job: Job) -> None:
         raise SystemExit("the first configuration must be the family's default: a study begins with it")
     for params in job.configurations[1:]:
         book.study.enqueue_trial(params)
-    watch = Watch(job, [len(fold.train) for fold in problem.split.folds])
+    watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
     sweep(settings, problem, book, folder, callbacks=[watch])
     ended = time.time()

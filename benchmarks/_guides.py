@@ -12,6 +12,7 @@ there are cores; a trial's logger output stays off the screen. Started by sweep.
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 import sys
@@ -76,9 +77,8 @@ def train_fn_per_worker(config: Config) -> None:
         network = Network(groups, channels=table_TF.shape[1], horizon=config["horizon"], n_targets=1)
         network = ray.train.torch.prepare_model(network)
         optimizer = torch.optim.AdamW(network.parameters(), lr=fit.lr, weight_decay=fit.weight_decay, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda done, n=len(loader): learning_rate_part(done + 1, n, fit)
-        )
+        part = functools.partial(_part, steps_an_epoch=len(loader), fit=fit)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, part)
         best, best_epoch, best_weights = math.inf, 0, None
         for epoch in range(1, fit.max_epochs + 1):
             started = time.perf_counter()
@@ -107,6 +107,10 @@ def train_fn_per_worker(config: Config) -> None:
             if epoch - best_epoch >= fit.patience:
                 break
         scores.append(best)
+
+
+def _part(done: int, *, steps_an_epoch: int, fit: FitConfig) -> float:
+    return learning_rate_part(done + 1, steps_an_epoch, fit)
 
 
 def train_epoch(

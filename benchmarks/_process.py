@@ -1,4 +1,4 @@
-"""A process and all that it starts: watched for memory, bounded in time, ended as a whole."""
+"""A process and all that it starts: watched for memory and processor time, bounded in time, ended as a whole."""
 
 from __future__ import annotations
 
@@ -12,105 +12,129 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
 _SAMPLE_SECONDS = 0.2
 _TREE_SECONDS = 1.0  # how often new processes are looked for
 _SHARE_SECONDS = 2.0  # how often the proportional sizes are summed: they cost more to read
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROC = Path("/proc")
+_HAS_PROC = (_PROC / "self/statm").exists()
 
 
-@dataclass(kw_only=True)
-class Peak:
-    """Peaks of a process tree in bytes; None where the system has no /proc."""
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Of a process tree; None where the system has no /proc."""
 
-    resident: int | None = None  # sum of resident sizes: what processes share counts once for each of them
-    share: int | None = None  # sum of proportional sizes: what processes share counts once
-    processes: int | None = None
+    peak_resident_bytes: int | None = None  # sum over processes: what they share counts once for each of them
+    peak_share_bytes: int | None = None  # sum of proportional sizes: what they share counts once
+    peak_processes: int | None = None
+    processor_seconds: float | None = None
+    others_cores: float | None = None  # cores that everything else on the machine kept busy meanwhile, on average
 
 
 def run(
     command: list[str], *, log: Path, limit: float, environment: dict[str, str], hear: Callable[[], None]
-) -> tuple[int, Peak]:
+) -> tuple[int, Usage]:
     """Run `command` to its end, its output in `log`; `hear` is called five times a second.
 
-    Returns exit status and peaks. After `limit` seconds, or when this process is interrupted, the whole tree is
-    killed.
+    Returns exit status and usage. After `limit` seconds, or when this process is interrupted, all is killed.
     """
-    root = Path(__file__).resolve().parent.parent
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=root, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
         )
-    watch = _Watch(process.pid)
+    tree = _Tree(process.pid)
     try:
         deadline = time.monotonic() + limit
         while process.poll() is None and time.monotonic() < deadline:
-            watch.sample()
+            tree.sample()
             hear()
             time.sleep(_SAMPLE_SECONDS)
+        usage = tree.usage()
     finally:
-        watch.find()
+        tree.find()
         if process.poll() is None:
             process.kill()
         process.wait()
-        watch.end()
+        tree.end()
     hear()
-    return process.returncode, watch.peak
+    return process.returncode, usage
 
 
-class _Watch:
+class _Tree:
     def __init__(self, pid: int) -> None:
-        self.pid = pid
         self.pids = [pid]
-        self.peak = Peak(resident=0, share=0, processes=1) if (_PROC / "self/statm").exists() else Peak()
+        self.resident = self.share = 0
+        self.processes = 1
+        self.busy: dict[int, float] = {}  # processor seconds of each process when it was last seen
+        self.began, self.machine = time.monotonic(), _machine_seconds()
         self.looked = self.shared = float("-inf")
 
     def sample(self) -> None:
-        if self.peak.resident is None or self.peak.share is None:
-            return
         now = time.monotonic()
         if now - self.looked >= _TREE_SECONDS:
             self.looked = now
             self.find()
-        self.peak.resident = max(self.peak.resident, sum(map(_resident, self.pids)))
+        self.resident = max(self.resident, sum(map(_resident, self.pids)))
         if now - self.shared >= _SHARE_SECONDS:
             self.shared = now
-            self.peak.share = max(self.peak.share, sum(map(_share, self.pids)))
+            self.share = max(self.share, sum(map(_share, self.pids)))
 
     def find(self) -> None:
         """The process and its descendants, as they are now; those found before that live on under another parent."""
-        if self.peak.processes is None:
+        if not _HAS_PROC:
             return
         children: dict[int, list[int]] = {}
+        seconds: dict[int, float] = {}
         for entry in _PROC.iterdir():
             if entry.name.isdigit():
                 with contextlib.suppress(OSError, ValueError, IndexError):
                     fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
                     if fields[0] != "Z":
                         children.setdefault(int(fields[1]), []).append(int(entry.name))
-        alive = {pid for pids in children.values() for pid in pids}
-        known = [pid for pid in self.pids if pid in alive]
-        for pid in known:  # grows while it is walked
-            known.extend(child for child in children.get(pid, []) if child not in known)
-        self.pids = known
-        self.peak.processes = max(self.peak.processes, len(known))
+                        ticks = int(fields[11]) + int(fields[12])
+                        seconds[int(entry.name)] = ticks / os.sysconf("SC_CLK_TCK")
+        self.pids = [pid for pid in self.pids if pid in seconds]
+        for pid in self.pids:  # grows while it is walked
+            self.pids.extend(child for child in children.get(pid, []) if child not in self.pids)
+        self.busy.update((pid, seconds[pid]) for pid in self.pids)
+        self.processes = max(self.processes, len(self.pids))
+
+    def usage(self) -> Usage:
+        if not _HAS_PROC:
+            return Usage()
+        own = sum(self.busy.values())
+        others = max(0.0, _machine_seconds() - self.machine - own)
+        return Usage(
+            peak_resident_bytes=self.resident,
+            peak_share_bytes=self.share or None,
+            peak_processes=self.processes,
+            processor_seconds=own,
+            others_cores=others / (time.monotonic() - self.began),
+        )
 
     def end(self) -> None:
         """Ray's own processes end with the one that started them; those that have not after a while are killed."""
-        for patience in (5.0, 0.0):
-            until = time.monotonic() + patience
+        until = time.monotonic() + 10.0
+        self.find()
+        while _HAS_PROC and self.pids and time.monotonic() < until:
+            time.sleep(_SAMPLE_SECONDS)
             self.find()
-            while self.pids and time.monotonic() < until:
-                time.sleep(_SAMPLE_SECONDS)
-                self.find()
-        for pid in self.pids:
+        for pid in self.pids if _HAS_PROC else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
 
+def _machine_seconds() -> float:
+    """Processor seconds that all cores together have been busy since the machine started."""
+    if not _HAS_PROC:
+        return 0.0
+    user, nice, system, _idle, _wait, irq, soft = map(int, (_PROC / "stat").read_text().split()[1:8])
+    return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
+
+
 def _resident(pid: int) -> int:
     try:
-        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE
+        return int((_PROC / str(pid) / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
         return 0
 
@@ -131,6 +155,5 @@ def python(script: str, *arguments: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """This process's, with the repository importable and a Ray of the child's own."""
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return {**os.environ, "PYTHONPATH": paths, "RAY_ADDRESS": "local", "RAY_USAGE_STATS_ENABLED": "0"}

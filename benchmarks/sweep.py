@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,11 @@ import _figures
 import optuna
 from _common import FAMILY, Job
 from _figures import Figures, Result
-from _process import Peak, environment, python, run
+from _process import ROOT, Usage, environment, python, run
 from rich.console import Console
 
 from search_spaces import load
 
-ROOT = Path(__file__).resolve().parent.parent
 ETTH1 = ROOT.parent / "shared" / "data" / "etth1.parquet"
 WAYS = ("foldline", "guides", "plain", "speed")
 SPEED_EPOCHS = 3
@@ -88,7 +87,7 @@ class Bench:
     job: Job
     console: Console
 
-    def start(self, name: str, script: str, job: Job) -> tuple[Result, Peak]:
+    def start(self, name: str, script: str, job: Job) -> tuple[Result, Usage]:
         """One process to its end. Failed where it hands back no result, with the last lines that it said."""
         folder = Path(self.job.folder) / name
         folder.mkdir()
@@ -106,7 +105,7 @@ class Bench:
             heard = len(lines)
 
         self.console.print(f"{name}: {len(job.configurations)} configurations")
-        status, peak = run(
+        status, usage = run(
             python(script, str(folder / "job.json")),
             log=folder / "log.txt",
             limit=job.limit + _GRACE_SECONDS,
@@ -117,7 +116,7 @@ class Bench:
         if not result.exists():
             last = (folder / "log.txt").read_text(encoding="utf8", errors="replace").splitlines()[-25:]
             raise Failed("\n".join([f"{name} ended with status {status} and without a result; its last lines:", *last]))
-        return json.loads(result.read_text(encoding="utf8")), peak
+        return json.loads(result.read_text(encoding="utf8")), usage
 
 
 def measure(bench: Bench, only: Sequence[str], whole: dict[str, Any], out: Path) -> bool:
@@ -151,8 +150,8 @@ def _way(bench: Bench, name: str, foldline: Figures | None) -> Figures:
         job = replace(job, plan=plan)
         if foldline is None:
             bench.console.print("plain: all folds train all epochs, as there is no sweep of Foldline to follow")
-    result, peak = bench.start(name, f"_{name}.py", job)
-    return {**_figures.figures(result, peak, len(job.configurations), plan), "limit": job.limit}
+    result, usage = bench.start(name, f"_{name}.py", job)
+    return {**_figures.figures(result, usage, len(job.configurations), plan), "limit": job.limit}
 
 
 def _plan(job: Job, foldline: Figures | None) -> list[list[int]]:

@@ -5,8 +5,9 @@ Shapes: B batch, L lookback steps, F input columns, C network channels, H steps 
     past_BLF --valid?--> scale --normalise by the window--> [+ missing flags] --> network --> undo both --> answer_BHK
 
 A value that is missing (NaN or infinite) becomes the mean of its column in the train rows. Columns that had missing
-values there also get a flag channel (1 = missing), so that the network can learn what an absence means. Scaled inputs
-are held within `LIMIT` train standard deviations, so that every finite input has a finite answer.
+values there also get a flag channel (1 = missing), so that the network can learn what an absence means. What the
+network sees is held within `LIMIT`, in train standard deviations after the window's normalisation, and raw inputs
+within `FARTHEST`: every finite input has a finite answer, and one that float32 can still hold to five digits.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-LIMIT = 1e4
+LIMIT = 30.0
+FARTHEST = 1e4
 NORMALISATIONS = ("none", "last", "mean_std")
 Normalisation = Literal["none", "last", "mean_std"]
 
@@ -87,12 +89,13 @@ class Forecaster(nn.Module):
     def scaled(self, past_BLF: Tensor) -> Tensor:
         """The answer (B, H, K) in train standard deviations from the train mean: what the loss compares."""
         valid_BLF = (past_BLF - past_BLF) == 0  # false for NaN and for both infinities
-        x_BLF = torch.where(valid_BLF, (past_BLF - self.mean) / self.std, 0.0).clamp(-LIMIT, LIMIT)
+        x_BLF = torch.where(valid_BLF, (past_BLF - self.mean) / self.std, 0.0).clamp(-FARTHEST, FARTHEST)
         shift_B1F, scale_B1F = self._window(x_BLF, valid_BLF)
         if shift_B1F is not None:
             x_BLF = torch.where(valid_BLF, x_BLF - shift_B1F, 0.0)
         if scale_B1F is not None:
             x_BLF = x_BLF / scale_B1F
+        x_BLF = x_BLF.clamp(-LIMIT, LIMIT)
         if self.flagged.numel():
             flags = (~valid_BLF).index_select(2, self.flagged).to(x_BLF.dtype)
             x_BLF = torch.cat([x_BLF, flags], dim=2)

@@ -24,8 +24,9 @@ from rich.console import Console
 
 from data.errors import InputError, nearest
 from models.crossval import Problem
-from ray_jobs import cluster, config, display, prepare, report, run_folder, tables
+from ray_jobs import cluster, config, display, prepare, run_folder, tables
 from ray_jobs.config import Config
+from ray_jobs.report.write import write_report
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook
@@ -163,7 +164,7 @@ def _write(
         run.write_text(f"best-{winner.family}.yaml", text)
         if winner.family == summary["family"]:
             run.write_text("best.yaml", text)
-    report.write_report(run.path)
+    write_report(run.path)
     for leftover in run.path.glob("*-*"):
         if leftover.is_dir() and leftover.name.startswith(("tune-", "final-")):
             shutil.rmtree(leftover)
@@ -183,6 +184,10 @@ def _announce(out: Console, problem: Problem, source: str, run: RunFolder) -> No
 def _say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
     metric = summary["metric"]
     display.show_leaderboard(out, summary["leaderboard"], metric=metric["name"], unit=metric["unit"])
+    better = tables.beaten_by(summary["leaderboard"], summary["family"], metric)
+    if better:
+        naive = " and ".join(better)
+        out.print(f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is")
     for name in summary["on_bounds"]:
         out.print(f"note: the best {name} lies on its bound: widen the range and search again", soft_wrap=True)
     for family, error in summary["onnx_error"].items():

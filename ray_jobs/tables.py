@@ -198,7 +198,7 @@ def summary(
             "cores": cluster.cores(),
             "efficiency": training / (cluster.cores() * searching),
             "on_bounds": [f"{w.family}: {name}" for w in winners for name in w.on_bounds],
-            "notices": [*table.notices, *_warnings(rows, best, problem)],
+            "notices": table.notices,
             "versions": cluster.versions(),
             "git_commit": ship.git_commit(),
             "started": started.isoformat(timespec="seconds"),
@@ -219,14 +219,12 @@ def summary(
     return whole
 
 
-def _warnings(rows: list[dict[str, Any]], best: Winner, problem: Problem) -> list[str]:
-    sign = 1.0 if problem.minimise else -1.0
-    model = next(row for row in rows if row["name"] == best.family)
-    better = [
+def beaten_by(rows: list[dict[str, Any]], family: str, metric: Mapping[str, str]) -> list[str]:
+    """The naive baselines that did better than `family` on the holdout."""
+    sign = 1.0 if metric["direction"] == "min" else -1.0
+    model = next(row for row in rows if row["name"] == family)
+    return [
         row["name"]
         for row in rows
-        if row["kind"] == "baseline" and sign * row["holdout"][problem.metric] < sign * model["holdout"][problem.metric]
+        if row["kind"] == "baseline" and sign * row["holdout"][metric["name"]] < sign * model["holdout"][metric["name"]]
     ]
-    if not better:
-        return []
-    return [f"on the holdout the naive {' and '.join(better)} did better than {best.family}: do not ship it as it is"]

@@ -48,7 +48,7 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     """Take the best trial of a study: out-of-fold predictions, final model, bundle. ProofError as `ship` raises it."""
     best = book.best()
     if best is None:
-        raise NoWinnerError(_why_none(config, book, run))
+        raise NoWinnerError(_why_none(config, book))
     params: dict[str, Any] = best.user_attrs["params"]
     whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
     cv = CrossValidation(problem, book.family, whole, trial=best.number)
@@ -96,11 +96,11 @@ class NoWinnerError(Exception):
     """No trial of a family has a score: one line says why."""
 
 
-def _why_none(config: Config, book: StudyBook, run: RunFolder) -> str:
+def _why_none(config: Config, book: StudyBook) -> str:
     failed = [t for t in book.finished() if t.user_attrs["state"] == "failed"]
     if failed:
         reason = failed[0].user_attrs["reason"]
-        return f"all {len(failed)} trials of {book.family} failed, the first with: {reason}; {run.path}/study.db has all"
+        return f"all {len(failed)} trials of {book.family} failed, the first with: {reason}"
     budget = config.search.time_budget
     return f"search.time_budget={budget} ended before the first epoch of {book.family}; give more seconds"
 

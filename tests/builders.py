@@ -17,6 +17,10 @@ from models.crossval import Problem, build, find_seasons
 from models.preprocess import Forecaster, Statistics
 from search_spaces import load, unflatten
 
+torch.set_num_threads(
+    1
+)  # a second thread only waits for the first at these sizes, a hundred times longer if cores are busy
+
 COLUMNS = ("load", "heat", "wind")
 
 

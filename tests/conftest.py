@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,3 +28,64 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real tables in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def ray_head() -> Iterator[str]:
+    """One Ray for all tests, of their own: its ports, its folder, its token; yields the dashboard's address.
+
+    It ends with the process that `ray start --block` is: no other Ray on this machine is touched.
+    """
+    folder = tempfile.mkdtemp(prefix="fl-", dir="/tmp")  # sockets below it: the path must stay short
+    port, dashboard, client = (_free_port() for _ in range(3))
+    environment = {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(16),
+        "RAY_ADDRESS": f"127.0.0.1:{port}",
+        "HOME": folder,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
+        command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"]
+        command += [f"--ray-client-server-port={client}", f"--temp-dir={folder}/ray", "--include-dashboard=true"]
+        command += [f"--object-store-memory={512 * 2**20}", "--disable-usage-stats"]
+        started = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        log = Path(folder) / "head.log"
+        with log.open("w") as output:
+            head = subprocess.Popen(command, env=started, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            _wait_for(f"http://127.0.0.1:{dashboard}", head, log)
+            yield f"http://127.0.0.1:{dashboard}"
+        finally:
+            ray = sys.modules.get("ray")
+            if ray is not None and ray.is_initialized():
+                ray.shutdown()
+            head.send_signal(signal.SIGTERM)
+            try:
+                head.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                head.kill()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(address: str, head: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if head.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=2)
+            return
+        except urllib.error.HTTPError:
+            return  # it answers, and wants its token
+        except OSError:
+            time.sleep(0.3)
+    raise RuntimeError(f"Ray did not start:\n{log.read_text()[-3000:]}")

@@ -239,7 +239,7 @@ def test_learns_to_copy(family, answer_from):
     config = module.Config(channels=1, lookback=8, n_steps=2, n_targets=1, **make_params(family)["model"])
     torch.manual_seed(0)
     model = Forecaster(module.Model(config), Statistics.fit(table, np.arange(len(table))), 1, "none")
-    loop = make_training(model, train, max_epochs=40, lr=0.02, loss="mse", weight_decay=0.0)
+    loop = make_training(model, train, max_epochs=10, lr=0.02, loss="mse", weight_decay=0.0)
     *_, last = loop.epochs()
     error = float(np.square(training.predict(model, valid) - valid.truth()).mean())
     assert error < 0.05, f"after {last.number} epochs; guessing the mean has 1"

@@ -15,12 +15,13 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from data.errors import InputError
-from ray_jobs import _report_page, report
-from ray_jobs._report_charts import numbers, readable_range, with_breaks
-from ray_jobs._report_folds import joined
-from ray_jobs._report_head import verdict
-from ray_jobs._report_run import best_so_far, mean_curves, read_run, read_search, warnings
-from ray_jobs.report import write_report
+from ray_jobs.report import page as report_page
+from ray_jobs.report import write as report
+from ray_jobs.report.charts import numbers, readable_range, with_breaks
+from ray_jobs.report.folds import joined
+from ray_jobs.report.head import verdict
+from ray_jobs.report.run import best_so_far, mean_curves, read_run, read_search, warnings
+from ray_jobs.report.write import write_report
 
 EVIL = "</script><img src=x onerror=alert(1)>&'\""
 BASELINES = ("last value", "seasonal naive", "drift", "mean")
@@ -56,6 +57,7 @@ def make_run(path, *, n_trials=12, families=("lstm",), targets=("OT",), series=(
             frozen = optuna.trial.create_trial(
                 state=known.get(state, optuna.trial.TrialState.FAIL),
                 value=float(folds.mean()) if state == "complete" else None,
+                intermediate_values={1: 9.0, 2: float(folds.mean())} if state == "pruned" else None,
                 params=params,
                 distributions=RANGES,
             )
@@ -219,7 +221,7 @@ def test_nothing_is_loaded_from_the_network(page):
     for tag, attributes in read.tags:
         assert tag not in ("link", "img", "iframe", "base", "object", "embed")
         assert "src" not in attributes and not (attributes.get("href") or "#").strip("#").count(":")
-    own = page.replace(_report_page.get_plotlyjs(), "")
+    own = page.replace(report_page.get_plotlyjs(), "")
     assert "http://" not in own and "https://" not in own and "url(" not in own and "@import" not in own
     policy = next(a["content"] for tag, a in read.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none';") and "http" not in policy and "connect-src" not in policy
@@ -227,7 +229,7 @@ def test_nothing_is_loaded_from_the_network(page):
 
 def test_plotly_is_inlined_once(page):
     assert sum("plotly.js v" in script for script in Reader(page).scripts) == 1
-    assert len(page) < len(_report_page.get_plotlyjs()) + 1_000_000
+    assert len(page) < len(report_page.get_plotlyjs()) + 1_000_000
 
 
 def test_every_link_of_the_page_leads_to_a_place_on_it(page):
@@ -297,7 +299,7 @@ def test_names_from_data_cannot_break_out_of_the_page(tmp_path):
     assert (
         page.count("<script")
         == page.count("</script>")
-        == 2 + len(read.charts) + _report_page.get_plotlyjs().count("<script")
+        == 2 + len(read.charts) + report_page.get_plotlyjs().count("<script")
     )
     drawn = json.dumps(read.charts)
     assert "<img" not in drawn and "&lt;img" in drawn  # plotly reads tags in its texts
@@ -310,11 +312,36 @@ def test_charts_hold_numbers_and_no_nan(page):
         json.dumps(figure, allow_nan=False)
         assert figure["data"] and figure["layout"]
     crosses = [
-        trace for trace in charts["curves-0"]["data"] if trace["marker"]["symbol"] == "x" and len(trace["x"]) > 1
+        trace
+        for trace in charts["curves-0"]["data"]
+        if trace["marker"]["symbol"] == "x" and len(trace["x"]) > 1 and trace.get("visible", True)
     ]
     assert len(crosses) == 3 + 1  # three pruned, one failed
     assert [len(trace["x"]) for trace in crosses].count(2) == 3
-    assert charts["history"]["data"][0]["name"] == "best so far" and len(charts["history"]["data"][0]["x"]) == 24
+
+
+def test_the_history_has_a_best_so_far_of_each_family_and_a_cross_for_each_failure(page):
+    history = Reader(page).charts["history"]
+    lines = [trace for trace in history["data"] if trace["name"] == "best so far"]
+    assert [line["x"] for line in lines] == [list(range(1, 13)), list(range(13, 25))]
+    assert all(line["y"] == sorted(line["y"], reverse=True) for line in lines)
+    assert history["data"][-1]["name"] == "failed" and history["data"][-1]["x"] == [7, 19]
+
+
+def test_baselines_far_worse_than_the_winner_are_hidden_until_asked_for(page):
+    drawn = {trace["name"]: trace["visible"] for trace in Reader(page).charts["fold-scores"]["data"]}
+    assert drawn == {"lstm": True, "linear": True, "last value": True} | dict.fromkeys(
+        ("seasonal naive", "drift", "mean"), "legendonly"
+    )  # last value is three times the winner's error, no more
+
+
+def test_yes_and_no_stay_what_they_are_where_another_family_has_neither(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=2, families=("lstm", "linear"))
+    frame = pd.read_parquet(made / "trials.parquet")
+    frame["params.model.individual"] = pd.array([True, False, None, None], dtype="boolean")
+    frame.to_parquet(made / "trials.parquet")
+    assert read_run(made).trials["params.model.individual"].tolist() == [True, False, None, None]
+    assert "model.individual False" in write_report(made).read_text()
 
 
 def test_a_choice_shows_the_traces_of_one_target_of_one_series(tmp_path):
@@ -351,7 +378,7 @@ def test_forecasts_in_full_do_not_overlap(run):
 def test_few_trials_make_a_report_that_says_what_it_lacks(tmp_path, n_trials):
     made = make_run(tmp_path / "a", n_trials=n_trials, steps=(1,), on_bounds=[], notices=[])
     read = Reader(write_report(made).read_text(encoding="utf-8"))
-    assert f"Importances need at least 8 complete trials; this family has {n_trials}." in read.text
+    assert f"Importances need at least 8 trials with a value; this family has {n_trials}." in read.text
     assert "There is only one step." in read.text
     assert "importances-0" not in read.charts and "in-full" not in read.charts and "curves-0" in read.charts
 
@@ -377,6 +404,17 @@ def test_importances_and_ranges_come_from_the_study(run):
     assert not missing.importances and missing.why_none.startswith("The study database cannot be read")
 
 
+def test_a_broken_database_costs_the_importances_and_no_more(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=1)
+    (made / "study.db").write_bytes(b"no database at all, but long enough to be taken for one" * 100)
+    assert "The study database cannot be read: " in write_report(made).read_text(encoding="utf-8")
+
+
+def test_stopped_trials_count_for_importances(tmp_path):
+    made = make_run(tmp_path / "a", n_trials=9)  # 6 complete, 2 pruned, 1 failed
+    assert read_search(read_run(made), "lstm").importances
+
+
 def test_reading_leaves_the_run_folder_as_it_was(tmp_path):
     made = make_run(tmp_path / "a")
     before = {file.name: file.read_bytes() for file in made.iterdir()}
@@ -393,7 +431,9 @@ def test_a_fold_that_stopped_early_counts_with_its_best_value(tmp_path):
     rows += [["lstm", 0, 1, 4, 1.0, 1.0], ["lstm", 0, 2, 1, 6.0, 6.0], ["lstm", 0, 2, 2, 8.0, 6.0]]
     frame = pd.DataFrame(rows, columns=["family", "trial", "fold", "epoch", "valid", "best"])
     frame.to_parquet(made / "curves.parquet")
-    assert mean_curves(read_run(made), "lstm")["value"].tolist() == [5.0, 5.0, 4.5, 3.5]
+    curves = mean_curves(read_run(made), "lstm")
+    assert curves["valid"].tolist() == [5.0, 5.0, 4.5, 3.5]
+    assert curves["best"].tolist() == [5.0, 4.0, 4.0, 3.5]
 
 
 def test_the_command_prints_the_path_and_refuses_what_is_no_run(run, tmp_path, capsys):
@@ -434,4 +474,4 @@ def test_small_parts_of_charts():
     ],
 )
 def test_numbers_have_four_significant_digits(value, text):
-    assert _report_page.number(value) == text
+    assert report_page.number(value) == text

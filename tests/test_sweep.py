@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-import ray
 import yaml
 
 from models.crossval import Problem
@@ -24,21 +22,12 @@ from ray_jobs.study import StudyBook, epochs
 from ray_jobs.sweep import Swept, sweep
 from search_spaces import load
 
-pytestmark = [
-    pytest.mark.ray,
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:::ray"),
-    pytest.mark.filterwarnings("default"),
-]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_ray() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_DISABLE_DASHBOARD_LOG_INFO", "1")
-        cluster.connect()
-        yield
-        ray.shutdown()
+@pytest.fixture(autouse=True)
+def connected(ray_head: str) -> None:
+    cluster.connect()
 
 
 @pytest.fixture(scope="module")

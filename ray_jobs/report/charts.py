@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ray_jobs._report_run import Run
+from ray_jobs.report.run import Run
 
 Chart = dict[str, Any]
 
@@ -28,6 +28,7 @@ DASHES = ("dot", "dash", "dashdot", "longdash")
 GREYS = ("#3d4856", "#5d6876", "#7a8594", "#98a2af")
 
 MOST_POINTS = 3000  # a line
+_FAR = 3.0  # times the winner's error
 
 METRIC_LABELS = {"smape": "sMAPE", "r2": "R²", "directional_accuracy": "directional accuracy"}
 
@@ -37,8 +38,10 @@ def metric_label(name: str) -> str:
 
 
 def axis_label(run: Run) -> str:
-    """The selection metric with its unit, for an axis."""
+    """The selection metric with its unit, for an axis: what follows a comma in the unit does not fit there."""
     unit = str(run.summary["metric"].get("unit") or "")
+    if len(run.summary["data"]["targets"]) > 1:
+        unit = unit.partition(",")[0]
     return plain(metric_label(run.metric) + (f" ({unit})" if unit not in ("", "1") else ""))
 
 
@@ -56,6 +59,14 @@ def line_styles(run: Run) -> dict[str, dict[str, Any]]:
     for i, name in enumerate(sorted(baselines)):
         styles[name] = {"color": GREYS[i % len(GREYS)], "width": 1.6, "dash": DASHES[i % len(DASHES)]}
     return styles
+
+
+def far_off(run: Run) -> set[str]:
+    """Baselines so much worse than the winner that, drawn with it, they would leave no room for the rest."""
+    best = run.value(run.entry(run.family), "cv")
+    if not run.minimise or not best > 0:
+        return set()
+    return {e["name"] for e in run.leaderboard if e["kind"] == "baseline" and run.value(e, "cv") > _FAR * best}
 
 
 def numbers(values: Iterable[Any]) -> list[float | None]:
@@ -119,8 +130,14 @@ def readable_range(values: Iterable[Any], minimise: bool) -> list[float] | None:
     limit = upper + 3.0 * (upper - lower)
     if high <= limit or limit <= low:
         return None
-    margin = 0.05 * (limit - low)
-    return sorted([float(sign * (low - margin)), float(sign * (limit + margin))])
+    last = losses[losses <= limit].max()
+    margin = 0.06 * (last - low)
+    return sorted([float(sign * (low - margin)), float(sign * (last + margin))])
+
+
+def limited(limits: list[float] | None) -> dict[str, Any]:
+    """An axis with that range, or with its own."""
+    return {"range": limits} if limits else {}
 
 
 def evenly(n: int, most: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -129,10 +146,10 @@ def evenly(n: int, most: int) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def with_breaks(x: Sequence[int], *columns: Sequence[Any]) -> tuple[list[Any], ...]:
-    """The columns with an empty place wherever x jumps by more than three usual steps, so that no line bridges it."""
+    """The columns with an empty place wherever x jumps by more than six usual steps (a long weekend is no gap)."""
     gaps = np.diff(np.asarray(x, dtype=np.float64))
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    places = (np.flatnonzero(gaps > 3 * usual) + 1).tolist()[::-1]
+    places = (np.flatnonzero(gaps > 6 * usual) + 1).tolist()[::-1]
     broken = tuple(list(column) for column in (x, *columns))
     for place in places:
         for column in broken:

@@ -7,7 +7,7 @@ STYLE = """
 html { scroll-behavior: smooth; }
 body { margin: 0; background: var(--back); color: var(--ink);
        font: 15px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 60px; }
+main { max-width: 1260px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 30px; line-height: 1.2; margin: 2px 0 6px; letter-spacing: -0.01em; overflow-wrap: anywhere; }
 h2 { font-size: 20px; margin: 0 0 4px; }
 h3 { font-size: 16px; margin: 22px 0 2px; }
@@ -33,8 +33,8 @@ ul { margin: 6px 0; padding-left: 20px; } li { margin: 3px 0; }
 .warn { background: #fff6ec; border-color: #f0cfa6; border-left: 6px solid var(--bad); }
 .scroll { overflow-x: auto; margin: 10px 0; }
 .tall { max-height: 480px; overflow-y: auto; }
-table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 6px 9px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; width: 100%; }
+th, td { padding: 6px 7px; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th.group { text-align: center; border-bottom-width: 2px; }
 td.text, th.text { text-align: left; } td.wrap { white-space: normal; min-width: 340px; }

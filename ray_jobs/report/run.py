@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 import optuna
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import OptunaError
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.trial import FrozenTrial, TrialState
 
 from data.errors import InputError
 from data.load import read_table
 
-FEWEST_TRIALS = 8  # complete ones, below which importances say more about chance than about parameters
+FEWEST_TRIALS = 8  # with a value, below which importances say more about chance than about parameters
 _BEST_TRIALS = 5  # that PED-ANOVA wants among the best (Optuna's advice)
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,8 +117,15 @@ def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise InputError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}")
+    for name in _yes_or_no(path):  # the loader makes them 0.0 and 1.0 where a value is missing
+        frame[name] = frame[name].map(lambda value: None if pd.isna(value) else bool(value)).astype(object)
     texts = [name for name in ("family", "model", "series", "target", "state") if name in frame.columns]
     return frame.assign(**{name: frame[name].fillna("").astype(str) for name in texts})
+
+
+def _yes_or_no(path: Path) -> list[str]:
+    """The boolean columns of a table that the guarded loader has already let through."""
+    return [field.name for field in pq.read_schema(path) if pa.types.is_boolean(field.type)] if path.is_file() else []
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -140,7 +149,7 @@ def read_search(run: Run, family: str) -> Search:
             return _search(optuna.load_study(study_name=family, storage=storage))
         finally:
             storage.engine.dispose()
-    except (KeyError, ValueError, RuntimeError, OptunaError, SQLAlchemyError) as error:
+    except Exception as error:  # whatever a database driver raises, the rest of the report stands
         first_line = (str(error).splitlines() or [""])[0]
         return Search(ranges={}, importances={}, why_none=f"The study database cannot be read: {first_line}")
 
@@ -148,27 +157,45 @@ def read_search(run: Run, family: str) -> Search:
 def _search(study: optuna.Study) -> Search:
     trials = study.get_trials(deepcopy=False)
     ranges = {name: range_ for trial in trials for name, range_ in trial.distributions.items()}
-    n_complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
-    importances: dict[str, float] = {}
-    if n_complete < FEWEST_TRIALS:
-        why_none = f"Importances need at least {FEWEST_TRIALS} complete trials; this family has {n_complete}."
-    else:
-        quantile = min(0.5, max(0.1, _BEST_TRIALS / n_complete))
-        try:
-            found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=quantile))
-            importances = {name: value for name, value in found.items() if math.isfinite(value)}
-            why_none = "" if importances else "No parameter was tuned in every complete trial."
-        except (ValueError, RuntimeError) as error:
-            why_none = f"Importances could not be worked out: {error}"
+    # PED-ANOVA compares the best trials with all: a stopped trial, whatever it might have become, is one of the rest.
+    judged = [
+        optuna.trial.create_trial(value=value, params=trial.params, distributions=trial.distributions)
+        for trial in trials
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and math.isfinite(value := _last_value(trial))
+    ]
+    if len(judged) < FEWEST_TRIALS:
+        lacking = f"Importances need at least {FEWEST_TRIALS} trials with a value; this family has {len(judged)}."
+        return Search(ranges=ranges, importances={}, why_none=lacking)
+    ranked = optuna.create_study(direction=study.direction)
+    ranked.add_trials(judged)
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, _BEST_TRIALS / len(judged))))
+    try:
+        found = get_param_importances(ranked, evaluator=evaluator)
+    except (ValueError, RuntimeError) as error:
+        return Search(ranges=ranges, importances={}, why_none=f"Importances could not be worked out: {error}")
+    importances = {name: value for name, value in found.items() if math.isfinite(value)}
+    why_none = "" if importances else "No parameter was tuned in all trials."
     return Search(ranges=ranges, importances=importances, why_none=why_none)
 
 
+def _last_value(trial: FrozenTrial) -> float:
+    """The value a trial ended with, or the last it reported; NaN where it has none."""
+    known = trial.value if trial.value is not None else trial.user_attrs.get("value")
+    if known is None and trial.intermediate_values:
+        known = trial.intermediate_values[max(trial.intermediate_values)]
+    return math.nan if known is None else float(known)
+
+
 def mean_curves(run: Run, family: str) -> pd.DataFrame:
-    """Learning curves (trial, epoch, value): the mean over folds; a fold that stopped early counts with its best."""
+    """Learning curves (trial, epoch, best, valid), means over folds: best so far, and each epoch by itself.
+
+    A fold that stopped early counts with its best.
+    """
     own = run.curves[run.curves["family"] == family]
-    wide = own.pivot_table(index=["trial", "epoch"], columns="fold", values="valid")
-    best = own.pivot_table(index=["trial", "epoch"], columns="fold", values="best").groupby(level="trial").ffill()
-    return wide.fillna(best).mean(axis=1).rename("value").reset_index()
+    valid, best = (own.pivot_table(index=["trial", "epoch"], columns="fold", values=v) for v in ("valid", "best"))
+    best = best.groupby(level="trial").ffill()
+    means = {"best": best.mean(axis=1), "valid": valid.fillna(best).mean(axis=1)}
+    return pd.DataFrame(means).reset_index()
 
 
 def best_so_far(values: Sequence[float], minimise: bool) -> list[float]:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Sequence
 
 from plotly.offline import get_plotlyjs
 
-from ray_jobs._report_charts import Chart
-from ray_jobs._report_style import SCRIPT, STYLE
+from ray_jobs.report.charts import Chart
+from ray_jobs.report.style import SCRIPT, STYLE
 
 _POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
@@ -30,7 +30,7 @@ def number(value: float | int | None, *, digits: int = 4) -> str:
     if value is None or not math.isfinite(value):
         return MISSING
     size = abs(value)
-    if size >= 10**7 or 0 < size < 1e-4:
+    if size >= 10**9 or 0 < size < 1e-4:
         return f"{value:.{digits - 1}e}"
     decimals = max(0, digits - 1 - (math.floor(math.log10(size)) if size else 0))
     return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")

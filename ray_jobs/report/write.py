@@ -14,16 +14,16 @@ from pathlib import Path
 
 from data.errors import InputError
 from models.metrics import METRICS
-from ray_jobs import _report_folds as folds
-from ray_jobs import _report_forecasts as forecasts
-from ray_jobs import _report_search as searches
-from ray_jobs import _report_tables as tables
-from ray_jobs._report_charts import metric_label
-from ray_jobs._report_head import head
-from ray_jobs._report_page import chart, escape, listing, page, section
-from ray_jobs._report_run import Run, mean_curves, read_run, read_search, warnings
+from ray_jobs.report import curves as learning
+from ray_jobs.report import folds, forecasts, tables
+from ray_jobs.report import search as searches
+from ray_jobs.report.charts import Chart, metric_label
+from ray_jobs.report.head import head
+from ray_jobs.report.page import chart, escape, listing, page, section
+from ray_jobs.report.run import Run, mean_curves, read_run, read_search, warnings
 
 FILE = "report.html"
+_HIDDEN = "Baselines that are far worse are hidden: click their names to see them."
 
 
 def write_report(run: Path) -> Path:
@@ -83,7 +83,7 @@ def _answers(run: Run) -> list[str]:
     by_step = (run.summary.get("holdout") or {}).get("by_step")
     if by_step:
         several = len(run.steps) > 1
-        caption = "Mean error on the holdout by how far ahead the answer lies: lower is better."
+        caption = f"Mean error on the holdout by how far ahead the answer lies: lower is better. {_HIDDEN}"
         drawn = (
             chart("by-step", forecasts.by_step(run), 380) if several else '<p class="quiet">There is only one step.</p>'
         )
@@ -101,29 +101,34 @@ def _folds(run: Run) -> str:
         height = 330 + 30 * len(run.summary["folds"])
         parts += ["<h3>Boundaries</h3>", f'<p class="caption">{caption}</p>']
         parts.append(chart("fold-bounds", folds.boundaries(run), height))
-    return section("folds", "Folds", f"{escape(metric_label(run.metric))} on each fold's validation rows.", *parts)
+    return section(
+        "folds", "Folds", f"{escape(metric_label(run.metric))} on each fold's validation rows. {_HIDDEN}", *parts
+    )
 
 
 def _search(run: Run) -> list[str]:
     """The sections on the search: its history, then curves, importances and slices of each family."""
     better = "lower" if run.minimise else "higher"
     caption = f"Every trial's value, the mean over folds; {better} is better. Hover to see its parameters."
-    parts = [section("search", "Search", caption, chart("history", searches.history(run), 360))]
+    history = searches.history(run)
+    parts = [section("search", "Search", caption + _beyond(history), chart("history", history, 360))]
     for i, family in enumerate(run.families):
         search = read_search(run, family)
         n_curves = mean_curves(run, family)["trial"].nunique()
-        shown = f" The best {searches.MOST_CURVES} of {n_curves}." if n_curves > searches.MOST_CURVES else ""
+        shown = f" The best {learning.MOST_CURVES} of {n_curves}." if n_curves > learning.MOST_CURVES else ""
+        curves = learning.curves(run, family)
         body = [
             "<h3>Learning curves</h3>",
-            f'<p class="caption">Mean over folds after each epoch. A cross: the trial was stopped early.{shown}</p>',
-            chart(f"curves-{i}", searches.curves(run, family), 400),
+            f'<p class="caption">Mean over folds after each epoch. A cross: the trial was stopped early.{shown}'
+            f"{_beyond(curves)}</p>",
+            chart(f"curves-{i}", curves, 400),
             "<h3>Importance of parameters</h3>",
         ]
         if search.importances:
             height = 80 + 30 * len(search.importances)
             body.append(
                 '<p class="caption">Which parameters tell the best trials from the others (PED-ANOVA, Watanabe et al. '
-                "2023). With few trials, a hint and no more.</p>"
+                "2023); stopped trials count with their last value. With few trials, a hint and no more.</p>"
             )
             body.append(chart(f"importances-{i}", searches.importances(search), height))
         else:
@@ -133,6 +138,10 @@ def _search(run: Run) -> list[str]:
             body += ["<h3>Value by parameter</h3>", chart(f"slices-{i}", sliced, 60 + 230 * sliced["rows"])]
         parts.append(section(f"family-{i}", f"Search of {family}", "", *body))
     return parts
+
+
+def _beyond(figure: Chart) -> str:
+    return " Some values are far worse and lie beyond the axis: double-click to see them." if figure["clipped"] else ""
 
 
 def _details(identifier: str, title: str, body: str) -> str:
@@ -158,7 +167,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

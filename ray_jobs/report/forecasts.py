@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ray_jobs._report_charts import (
+from ray_jobs.report.charts import (
     BLUE,
     GREY,
     INK,
@@ -16,6 +16,7 @@ from ray_jobs._report_charts import (
     ORANGE,
     Chart,
     evenly,
+    far_off,
     layout,
     line_styles,
     metric_label,
@@ -25,7 +26,7 @@ from ray_jobs._report_charts import (
     whole_ticks,
     with_breaks,
 )
-from ray_jobs._report_run import Run
+from ray_jobs.report.run import Run
 
 MOST_CHOICES = 12  # pairs of series and target
 _ALL_POINTS = 24_000  # over all choices, a trace each
@@ -160,8 +161,9 @@ def _with_choices(traces: list[tuple[View, list[dict[str, Any]]]]) -> Chart:
 
 def by_step(run: Run) -> Chart:
     """The error of every winner and baseline at each step ahead; the reader chooses MAE or RMSE."""
-    scores, styles = run.summary["holdout"]["by_step"], line_styles(run)
+    scores, styles, hidden = run.summary["holdout"]["by_step"], line_styles(run), far_off(run)
     names = [entry["name"] for entry in run.leaderboard if entry["name"] in scores]
+    usual: dict[str, bool | str] = {name: "legendonly" if name in hidden else True for name in names}
     metrics = [metric for metric in ("mae", "rmse") if all(metric in scores[name] for name in names)]
     data = [
         {
@@ -172,7 +174,7 @@ def by_step(run: Run) -> Chart:
             "y": numbers(scores[name][metric]),
             "line": styles[name],
             "marker": {"size": 5, "color": styles[name]["color"]},
-            "visible": metric == metrics[0],
+            "visible": usual[name] if metric == metrics[0] else False,
             "hovertemplate": "%{x} ahead: %{y:.5g}",
         }
         for metric in metrics
@@ -183,7 +185,7 @@ def by_step(run: Run) -> Chart:
     choices = [
         {
             "label": metric_label(metric),
-            "visible": [metric == shown for shown in metrics for _ in names],
+            "visible": [usual[name] if metric == shown else False for shown in metrics for name in names],
             "layout": {"yaxis.title.text": title},
         }
         for metric, title in zip(metrics, titles, strict=True)
@@ -199,4 +201,4 @@ def by_step(run: Run) -> Chart:
 
 def _target_unit(run: Run) -> str:
     targets = run.summary["data"]["targets"]
-    return f"unit of {plain(targets[0])}" if len(targets) == 1 else "standard deviations, mean over targets"
+    return f"unit of {plain(targets[0])}" if len(targets) == 1 else "standard deviations"

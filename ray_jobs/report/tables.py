@@ -9,19 +9,20 @@ from typing import Any
 import pandas as pd
 
 from models.metrics import METRICS
-from ray_jobs._report_charts import axis_label, metric_label
-from ray_jobs._report_page import MISSING, cells, escape, number, table
-from ray_jobs._report_run import Run
-from ray_jobs._report_search import shown
+from ray_jobs.report.charts import axis_label, metric_label
+from ray_jobs.report.page import MISSING, cells, escape, number, table
+from ray_jobs.report.run import Run
+from ray_jobs.report.search import shown
 
 MOST_TRIALS = 500
 
 
 def leaderboard_caption(run: Run) -> str:
     n_windows = (run.summary.get("holdout") or {}).get("windows")
+    averaged = ", averaged over targets," if len(run.summary["data"]["targets"]) > 1 else ""
     held = f" The holdout has {n_windows:,} windows and was scored once." if n_windows else ""
     return (
-        f"Ranked by {axis_label(run)} over folds: mean ± standard deviation of the folds, then each fold. "
+        f"Ranked by {axis_label(run)}{averaged} over folds: mean ± standard deviation of the folds, then each fold. "
         f"{'Lower' if run.minimise else 'Higher'} is better.{held} The best of each column is bold."
     )
 

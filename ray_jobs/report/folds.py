@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ray_jobs._report_charts import (
+from ray_jobs.report.charts import (
     GREEN,
     INK,
     MOST_POINTS,
@@ -17,6 +17,7 @@ from ray_jobs._report_charts import (
     Chart,
     axis_label,
     evenly,
+    far_off,
     layout,
     line_styles,
     milliseconds,
@@ -24,12 +25,12 @@ from ray_jobs._report_charts import (
     plain,
     with_breaks,
 )
-from ray_jobs._report_run import Run
+from ray_jobs.report.run import Run
 
 
 def fold_scores(run: Run) -> Chart:
     """The selection metric of every winner and baseline on each fold."""
-    styles = line_styles(run)
+    styles, hidden = line_styles(run), far_off(run)
     data = [
         {
             "type": "scatter",
@@ -37,6 +38,7 @@ def fold_scores(run: Run) -> Chart:
             "name": plain(entry["name"]),
             "x": [f"fold {i}" for i in range(1, len(entry["folds"]) + 1)],
             "y": numbers(entry["folds"]),
+            "visible": "legendonly" if entry["name"] in hidden else True,
             "line": styles[entry["name"]],
             "marker": {"size": 9 if entry["kind"] == "model" else 6, "color": styles[entry["name"]]["color"]},
             "hovertemplate": "%{x}: %{y:.5g}",

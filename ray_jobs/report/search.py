@@ -1,4 +1,4 @@
-"""Charts of the search: values by trial, learning curves, importances, and the value against each parameter."""
+"""Charts of the search: values by trial, importances, and the value against each parameter."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from ray_jobs._report_charts import (
+from ray_jobs.report.charts import (
     BLUE,
-    GREEN,
     INK,
     MARKERS,
     STATES,
     Chart,
     axis_label,
     layout,
+    limited,
     log_ticks,
     numbers,
     plain,
     readable_range,
     whole_ticks,
 )
-from ray_jobs._report_run import Run, Search, best_so_far, mean_curves
+from ray_jobs.report.run import Run, Search, best_so_far
 
-MOST_CURVES = 300
 MOST_SLICES = 12
 _COLUMNS = 3
 _RUG_AXIS = {"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True}
-_NOTHING: list[None] = [None]  # keeps a trace, and with it its place in the legend
 
 
 def hover_text(run: Run, trial: pd.Series[Any]) -> str:
@@ -52,24 +50,13 @@ def shown(value: Any) -> str:
 
 
 def history(run: Run) -> Chart:
-    """The value of every trial in the order they began, and the best so far."""
-    by = [column for column in ("started", "family", "number") if column in run.trials.columns]
-    trials = run.trials.sort_values(by, kind="stable")
+    """The value of every trial in the order they began, family after family, and each family's best so far."""
+    own_place = {family: i for i, family in enumerate(run.families)}
+    by = [column for column in ("place", "started", "number") if column in ("place", *run.trials.columns)]
+    trials = run.trials.assign(place=run.trials["family"].map(own_place)).sort_values(by, kind="stable")
     trials = trials.assign(order=range(1, len(trials) + 1))
     symbols = {family: MARKERS[i % len(MARKERS)] for i, family in enumerate(run.families)}
-    kept = trials["value"].where(trials["state"] != "failed").astype(float)
-    best = best_so_far(kept.tolist(), run.minimise)
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "best so far",
-            "x": trials["order"].tolist(),
-            "y": numbers(best),
-            "line": {"color": INK, "width": 1.5, "shape": "hv"},
-            "hoverinfo": "skip",
-        }
-    ]
+    data = [_best_line(run, rows, first=i == 0) for i, (_, rows) in enumerate(trials.groupby("place"))]
     for state, colour in STATES.items():
         own = trials[(trials["state"] == state) & trials["value"].notna()]
         for family in run.families:
@@ -100,9 +87,25 @@ def history(run: Run) -> Chart:
             x="trial, in the order they began",
             y=axis_label(run),
             xaxis=x_axis,
-            yaxis=_limited(limits),
+            yaxis=limited(limits),
             yaxis2=_RUG_AXIS,
         ),
+        "clipped": limits is not None,
+    }
+
+
+def _best_line(run: Run, trials: pd.DataFrame, *, first: bool) -> dict[str, Any]:
+    kept = trials["value"].where(trials["state"] != "failed").astype(float)
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": "best so far",
+        "legendgroup": "best",
+        "showlegend": first,
+        "x": trials["order"].tolist(),
+        "y": numbers(best_so_far(kept.tolist(), run.minimise)),
+        "line": {"color": INK, "width": 1.5, "shape": "hv"},
+        "hoverinfo": "skip",
     }
 
 
@@ -118,49 +121,6 @@ def _rug(run: Run, failed: pd.DataFrame) -> dict[str, Any]:
         "marker": {"color": STATES["failed"], "size": 9, "symbol": "x"},
         "hovertext": [hover_text(run, row) for _, row in failed.iterrows()],
         "hovertemplate": "%{hovertext}<extra></extra>",
-    }
-
-
-def curves(run: Run, family: str) -> Chart:
-    """The metric by epoch of every trial of a family, best ones on top; a cross marks where a trial was stopped."""
-    means = dict(list(mean_curves(run, family).groupby("trial")))
-    own = run.trials[(run.trials["family"] == family) & run.trials["number"].isin(list(means))]
-    own = own.sort_values("value", ascending=run.minimise, na_position="last", kind="stable").head(MOST_CURVES)
-    winner = (run.summary["winners"][family] or {}).get("trial")
-    data: list[dict[str, Any]] = []
-    for _, trial in own[::-1].iterrows():
-        curve, is_winner = means[trial["number"]], trial["number"] == winner
-        colour = GREEN if is_winner else STATES.get(trial["state"], INK)
-        n = len(curve)
-        ended = "x" if trial["state"] in ("pruned", "failed") else "circle"
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers",
-                "name": "winner" if is_winner else plain(trial["state"]),
-                "legendgroup": "winner" if is_winner else plain(trial["state"]),
-                "showlegend": False,
-                "x": curve["epoch"].astype(int).tolist(),
-                "y": numbers(curve["value"]),
-                "line": {"color": colour, "width": 3 if is_winner else 1.3},
-                "marker": {"color": colour, "symbol": ended, "size": [0] * (n - 1) + [8 if ended == "x" else 5]},
-                "opacity": 1.0 if is_winner else 0.65,
-                "hovertext": hover_text(run, trial),
-                "hovertemplate": "epoch %{x}: %{y:.5g}<br>%{hovertext}<extra></extra>",
-            }
-        )
-    named = {trace["legendgroup"]: trace for trace in data}
-    for group, trace in named.items():
-        data.append(
-            {**trace, "x": _NOTHING, "y": _NOTHING, "showlegend": True, "marker": {**trace["marker"], "size": 8}}
-        )
-        data[-1]["legendgroup"] = group
-    values = [value for trace in data[: len(own)] for value in trace["y"]]
-    last = max((epoch for trace in data[: len(own)] for epoch in trace["x"]), default=1)
-    limits = readable_range(values, run.minimise)
-    return {
-        "data": data,
-        "layout": layout(x="epoch", y=axis_label(run), xaxis=whole_ticks(last), yaxis=_limited(limits)),
     }
 
 
@@ -209,7 +169,7 @@ def slices(run: Run, family: str, search: Search) -> Chart:
         top, height = 1 - row / n_rows, 1 / n_rows
         x_axis = {"domain": [left + 0.035, left + width - 0.015], "anchor": f"y{number}", **_scale(search, name, own)}
         x_axis["title"] = {"text": plain(name), "font": {"size": 12}, "standoff": 6}
-        y_axis = {"domain": [top - height + 0.24 / n_rows, top - 0.02], "anchor": f"x{number}", **_limited(limits)}
+        y_axis = {"domain": [top - height + 0.24 / n_rows, top - 0.02], "anchor": f"x{number}", **limited(limits)}
         axes |= {
             f"xaxis{number}": x_axis,
             f"yaxis{number}": {**y_axis, "title": {"text": "" if column else label}, "nticks": 5},
@@ -255,7 +215,3 @@ def _scale(search: Search, name: str, own: pd.DataFrame) -> dict[str, Any]:
             return log_ticks(low, high) if log else {"type": "linear", "nticks": 5}
     number = pd.api.types.is_numeric_dtype(own[f"params.{name}"]) and own[f"params.{name}"].dtype != bool
     return {"type": "linear", "nticks": 5} if number else {"type": "category"}
-
-
-def _limited(limits: list[float] | None) -> dict[str, Any]:
-    return {"range": limits} if limits else {}

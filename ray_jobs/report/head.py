@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ray_jobs._report_charts import metric_label
-from ray_jobs._report_page import MISSING, escape, number, tiles
-from ray_jobs._report_run import Run
+from ray_jobs.report.charts import metric_label
+from ray_jobs.report.page import MISSING, escape, number, tiles
+from ray_jobs.report.run import Run
 
 
 def verdict(run: Run) -> tuple[str, bool]:

@@ -1,0 +1,73 @@
+"""Every code block of the README runs, in order, as it stands: a reader may copy any of them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf8"), re.DOTALL | re.MULTILINE)
+SHORT = ["--trials", "2", "--max-epochs", "1"]  # a later flag wins: the command is the reader's, the budget the test's
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's packages in a folder of their own, with the reader's table beside them."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("data", "models", "search_spaces", "ray_jobs", ".rayignore"):
+        (folder / name).symlink_to(ROOT / name)
+    rng = np.random.default_rng(0)
+    t = np.arange(900)
+    frame = pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=len(t), freq="h"),
+            "sales": 100 + 20 * np.sin(2 * np.pi * t / 24) + rng.normal(0, 3, len(t)),
+            "price": 5 + rng.normal(0, 0.1, len(t)),
+        }
+    )
+    frame.to_csv(folder / "sales.csv", index=False)
+    return folder
+
+
+def test_the_readme_has_blocks_of_both_kinds() -> None:
+    assert {language for language, _ in BLOCKS} == {"sh", "python"}
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
+    language, text = BLOCKS[number]
+    if language == "python":
+        done = run([sys.executable, "-W", "error", "-c", text], checkout)
+        assert len(done.stdout.splitlines()) == 12  # steps
+        return
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        match words:
+            case ["make", target]:
+                assert run(["make", "-n", target], ROOT).stdout
+            case ["python", "ray_jobs/train.py", *_]:
+                run([sys.executable, *words[1:]], checkout)
+            case ["python", *_]:
+                run([sys.executable, *words[1:], *SHORT], checkout)
+            case ["ray", "job", "submit", *rest]:
+                command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", ray_head, *rest]
+                done = run([*command, *SHORT], checkout)
+                assert "succeeded" in done.stdout
+            case _:
+                pytest.fail(f"no way to run this line of the README: {line!r}")
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    return done

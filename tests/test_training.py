@@ -1,0 +1,464 @@
+"""The training loop: learning rates and stopping worked out by hand, repetition to the bit, many workers like one."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+
+from models import training
+from models.batches import Windows
+from models.preprocess import Forecaster, Statistics
+from models.training import Config, draw_seed, predict
+from search_spaces import FAMILIES
+from tests.builders import equal, make_model, make_problem, make_training, scripted, some_windows, weights
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return make_problem()
+
+
+@pytest.fixture
+def windows(problem):
+    """Four batches of 32."""
+    return some_windows(problem, origins=slice(0, 128))
+
+
+@pytest.fixture
+def valid(problem):
+    return some_windows(problem, origins=slice(-20, None))
+
+
+def loop_of(problem, windows, valid=None, values=None, *, family="linear", model_seed=0, **config):
+    """A training of a small model; `values` script what the metric answers."""
+    names = {"hidden": 8, "layers": 2, "dropout": 0.3} if family == "lstm" else {}
+    model = make_model(family, problem, seed=model_seed, **{f"model__{k}": v for k, v in names.items()})
+    metric = None if values is None else scripted(values)
+    return make_training(model, windows, valid, metric=metric, **config)
+
+
+def watch(loop):
+    """The learning rate of every step to come, in a list that fills as the loop runs."""
+    rates: list[float] = []
+    loop.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    return rates
+
+
+# --- learning rates, 4 steps an epoch
+
+
+def test_warm_up_then_constant(problem, windows):
+    loop = loop_of(problem, windows, lr=0.8, schedule="constant", warmup_epochs=1.5, max_epochs=3)
+    rates = watch(loop)
+    epochs = list(loop.epochs())
+    sixths = [0.8 * i / 6 for i in range(1, 7)]  # 1.5 epochs are 6 steps
+    assert rates == pytest.approx([*sixths, *[0.8] * 6], rel=1e-12)
+    assert [e.learning_rate for e in epochs] == [rates[3], rates[7], rates[11]]
+
+
+def test_no_warm_up_begins_with_the_whole_rate(problem, windows):
+    loop = loop_of(problem, windows, lr=0.8, schedule="constant", warmup_epochs=0, max_epochs=1)
+    rates = watch(loop)
+    list(loop.epochs())
+    assert rates == [0.8] * 4
+
+
+def test_cosine_after_a_warm_up_ends_at_a_hundredth(problem, windows):
+    loop = loop_of(problem, windows, lr=0.1, schedule="cosine", warmup_epochs=0.5, max_epochs=2)
+    rates = watch(loop)
+    list(loop.epochs())
+    # Two steps of warm-up; then 1/6, 2/6 ... 6/6 of the way: 0.01 + 0.99 (1 + cos(way pi)) / 2.
+    half_root = math.sqrt(3) / 4
+    parts = [0.5, 1, 0.01 + 0.99 * (0.5 + half_root), 0.7525, 0.505, 0.2575, 0.01 + 0.99 * (0.5 - half_root), 0.01]
+    assert rates == pytest.approx([0.1 * part for part in parts], rel=1e-12)
+
+
+def test_cosine_without_a_warm_up(problem, windows):
+    loop = loop_of(problem, windows, lr=1.0, schedule="cosine", warmup_epochs=0, max_epochs=1)
+    rates = watch(loop)
+    list(loop.epochs())
+    root = math.sqrt(2) / 4
+    assert rates == pytest.approx([0.01 + 0.99 * (0.5 + root), 0.505, 0.01 + 0.99 * (0.5 - root), 0.01], rel=1e-12)
+
+
+def test_a_warm_up_longer_than_the_run_only_grows(problem, windows):
+    loop = loop_of(problem, windows, lr=0.1, schedule="cosine", warmup_epochs=4, max_epochs=2)
+    rates = watch(loop)
+    list(loop.epochs())
+    assert rates == pytest.approx([0.1 * i / 16 for i in range(1, 9)], rel=1e-12)
+
+
+def test_plateau_halves_after_three_epochs_without_an_improvement(problem, windows, valid):
+    script = [5, 4, 4, 4, 4, 3, 3, 3, 3, 3]
+    # Epochs 3, 4, 5 do not improve: halved from the 6th. 6 does; 7, 8, 9 do not: halved again from the 10th.
+    loop = loop_of(
+        problem, windows, valid, script, lr=0.4, schedule="plateau", warmup_epochs=0, max_epochs=10, patience=10
+    )
+    rates = [epoch.learning_rate for epoch in loop.epochs()]
+    assert rates == pytest.approx([0.4] * 5 + [0.2] * 4 + [0.1], rel=1e-12)
+
+
+def test_plateau_of_a_metric_that_is_maximised(problem, windows, valid):
+    model = make_model("linear", problem)
+    loop = make_training(
+        model,
+        windows,
+        valid,
+        metric=scripted([0.5] * 6),
+        minimise=False,
+        **{"lr": 0.4, "schedule": "plateau", "warmup_epochs": 0, "max_epochs": 6, "patience": 10},
+    )
+    rates = [epoch.learning_rate for epoch in loop.epochs()]
+    assert rates == pytest.approx([0.4] * 4 + [0.2] * 2, rel=1e-12)
+
+
+def test_plateau_counts_as_an_improvement_what_stopping_does(problem, windows, valid):
+    script = [5, 4.9, 4.8, 4.7, 4.7]  # none by more than half
+    loop = loop_of(
+        problem,
+        windows,
+        valid,
+        script,
+        **{"lr": 0.4, "schedule": "plateau", "warmup_epochs": 0, "max_epochs": 5, "patience": 9, "min_delta": 0.5},
+    )
+    assert [e.learning_rate for e in loop.epochs()] == pytest.approx([0.4] * 4 + [0.2], rel=1e-12)
+
+
+def test_warm_up_and_plateau_multiply(problem, windows, valid):
+    script = [3, 3, 3, 3, 3]
+    loop = loop_of(
+        problem, windows, valid, script, lr=0.4, schedule="plateau", warmup_epochs=1, max_epochs=5, patience=9
+    )
+    rates = watch(loop)
+    list(loop.epochs())
+    assert rates == pytest.approx([0.1, 0.2, 0.3, *[0.4] * 13, *[0.2] * 4], rel=1e-12)
+
+
+# --- early stopping
+
+
+def run_to_the_end(loop):
+    """The epochs, and a copy of the weights after each."""
+    epochs, after = [], []
+    for epoch in loop.epochs():
+        epochs.append(epoch)
+        after.append(weights(loop.model))
+    return epochs, after
+
+
+def test_stops_when_patience_is_spent_and_restores_the_best(problem, windows, valid):
+    loop = loop_of(problem, windows, valid, [5, 4, 4.5, 4, 1], max_epochs=9, patience=2)
+    epochs, after = run_to_the_end(loop)
+    assert [e.number for e in epochs] == [1, 2, 3, 4]  # the equal value of epoch 4 is no improvement
+    assert [e.last for e in epochs] == [False, False, False, True]
+    assert [e.valid for e in epochs] == [5, 4, 4.5, 4]
+    assert [(e.best, e.best_number) for e in epochs] == [(5, 1), (4, 2), (4, 2), (4, 2)]
+    assert loop.finished and equal(weights(loop.model), after[3])
+    loop.restore_best()
+    assert equal(weights(loop.model), after[1]) and not equal(after[1], after[3])
+
+
+def test_an_improvement_must_be_larger_than_min_delta(problem, windows, valid):
+    # 4.75 is 0.25 below the best, 5, though only 0.1 below the value before it; 4.6 is too near to 4.75.
+    loop = loop_of(problem, windows, valid, [5, 4.85, 4.75, 4.6, 4.6, 0], max_epochs=9, patience=2, min_delta=0.2)
+    epochs, after = run_to_the_end(loop)
+    assert [(e.best, e.best_number) for e in epochs] == [(5, 1), (5, 1), (4.75, 3), (4.75, 3), (4.75, 3)]
+    loop.restore_best()
+    assert equal(weights(loop.model), after[2])
+
+
+def test_a_patience_of_one_stops_at_the_first_epoch_that_is_no_better(problem, windows, valid):
+    epochs, _ = run_to_the_end(loop_of(problem, windows, valid, [3, 2, 2], max_epochs=9, patience=1))
+    assert len(epochs) == 3
+
+
+def test_a_metric_may_be_maximised(problem, windows, valid):
+    model = make_model("linear", problem)
+    loop = make_training(
+        model, windows, valid, metric=scripted([0.2, 0.6, 0.5, 0.6]), minimise=False, max_epochs=9, patience=2
+    )
+    epochs, after = run_to_the_end(loop)
+    assert [(e.best, e.best_number) for e in epochs] == [(0.2, 1), (0.6, 2), (0.6, 2), (0.6, 2)]
+    loop.restore_best()
+    assert equal(weights(model), after[1])
+
+
+def test_the_last_epoch_says_so(problem, windows, valid):
+    epochs, _ = run_to_the_end(loop_of(problem, windows, valid, [3, 2, 1], max_epochs=3, patience=2))
+    assert [e.last for e in epochs] == [False, False, True] and epochs[-1].best_number == 3
+
+
+def test_a_score_that_is_no_number_never_counts(problem, windows, valid):
+    loop = loop_of(problem, windows, valid, [math.nan, 2, math.nan, math.inf], max_epochs=9, patience=2)
+    epochs, after = run_to_the_end(loop)
+    assert [e.best for e in epochs] == [math.inf, 2, 2, 2]
+    loop.restore_best()
+    assert equal(weights(loop.model), after[1])
+
+
+def test_without_validation_every_epoch_is_trained_and_the_last_is_kept(problem, windows):
+    loop = loop_of(problem, windows, max_epochs=4, patience=1)
+    epochs, after = run_to_the_end(loop)
+    assert len(epochs) == 4 and all(math.isnan(e.valid) for e in epochs)
+    loop.restore_best()
+    assert equal(weights(loop.model), after[-1])
+
+
+def test_the_metric_sees_predictions_in_the_target_s_unit(problem, windows, valid):
+    seen = []
+    model = make_model("linear", problem)
+    loop = make_training(model, windows, valid, metric=lambda p: seen.append(p) or float(p.mean()), max_epochs=1)
+    (epoch,) = loop.epochs()
+    assert seen[0].shape == (20, 3, 1) and seen[0].dtype == np.float32
+    assert 40 < epoch.valid < 60  # "load" lies around 50
+    assert (seen[0] == predict(model, valid)).all()
+
+
+def test_predicting_leaves_the_model_in_its_mode(problem, valid):
+    model = make_model("lstm", problem, model__dropout=0.4)
+    assert model.training
+    first = predict(model, valid)
+    assert model.training and (predict(model, valid) == first).all()  # no dropout
+
+
+# --- steps
+
+
+def test_train_loss_is_the_mean_over_steps(problem):
+    """One step a window, at a rate too small to change anything: the mean loss can be computed without training."""
+    windows = some_windows(problem, origins=slice(0, 10))
+    loop = loop_of(problem, windows, lr=1e-30, weight_decay=0.0, batch_size=3, max_epochs=1, loss="mae")
+    past, future = windows.gather(torch.arange(10))
+    with torch.inference_mode():
+        error = (loop.model.scaled(past) - loop.model.scale_targets(future)).abs().mean(dim=(1, 2))
+    order = torch.randperm(10, generator=torch.Generator().manual_seed(draw_seed(0, 1)))
+    expected = torch.stack([error[batch].mean() for batch in order.split(3)]).mean().item()
+    (epoch,) = loop.epochs()
+    assert epoch.train_loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradients_are_clipped_to_their_norm(problem, windows):
+    norms: dict[float, list[float]] = {}
+    for clip in (1e-3, 1e6):
+        loop = loop_of(problem, windows, clip_norm=clip, max_epochs=1)
+        norms[clip] = []
+
+        def look(*_, found=norms[clip], model=loop.model):
+            found.append(math.sqrt(sum(float(p.grad.square().sum()) for p in model.parameters())))
+
+        loop.optimizer.register_step_pre_hook(look)
+        list(loop.epochs())
+    assert norms[1e-3] == pytest.approx([1e-3] * 4, rel=1e-3) and min(norms[1e6]) > 1e-2
+
+
+@pytest.mark.parametrize(("optimizer", "left"), [("adamw", 0.9), ("adam", 0.0)])
+def test_weight_decay_is_decoupled_for_adamw_and_a_penalty_for_adam(optimizer, left):
+    """One step at rate 1 and decay 0.1 of a weight of 1 without gradient: 1 - 0.1, or 1 - 1 (Adam takes the sign)."""
+
+    class OneWeight(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(()))
+
+        def forward(self, x_BLC):
+            return x_BLC[:, -1:, :1] + 0 * self.weight
+
+    model = Forecaster(OneWeight(), Statistics(mean=np.zeros(1), std=np.ones(1), flagged=()), 1, "none")
+    windows = Windows(np.zeros((4, 1), np.float32), np.array([2]), lookback=2, steps=np.array([1]), n_targets=1)
+    config = {"lr": 1.0, "schedule": "constant", "warmup_epochs": 0, "max_epochs": 1, "loss": "mse"}
+    list(make_training(model, windows, optimizer=optimizer, weight_decay=0.1, **config).epochs())
+    assert float(model.network.weight) == pytest.approx(left, abs=1e-6)
+
+
+# --- the same again
+
+
+def test_same_seed_same_result_to_the_bit(problem, windows, valid):
+    states = []
+    for noise in (1, 2):
+        torch.manual_seed(noise)  # what ran before does not matter
+        loop = loop_of(problem, windows, valid, [3, 2], family="lstm")
+        for _ in loop.epochs():
+            torch.rand(noise)
+        states.append(loop.state_dict())
+    assert equal(*states)
+
+
+@pytest.mark.parametrize("change", ["model_seed", "seed"])
+def test_another_seed_gives_another_result(problem, windows, change):
+    states = []
+    for value in (0, 1):
+        loop = loop_of(problem, windows, family="lstm", **{change: value})
+        list(loop.epochs())
+        states.append(weights(loop.model))
+    assert not equal(*states)
+
+
+def test_every_epoch_has_an_order_of_its_own(problem):
+    windows = some_windows(problem, origins=slice(0, 64))
+    asked: list[list[int]] = []
+    gather = windows.gather
+    windows.gather = lambda index: asked.append(index.tolist()) or gather(index)  # type: ignore[method-assign]
+    list(loop_of(problem, windows, max_epochs=2).epochs())
+    first, second = asked[0] + asked[1], asked[2] + asked[3]
+    assert sorted(first) == sorted(second) == list(range(64)) and first != second
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("done", [1, 4])
+def test_a_resumed_run_equals_an_undisturbed_one_to_the_bit(problem, windows, valid, schedule, done):
+    script = [5.0, 4.0, 4.5, 4.5, 4.5, 3.0]  # the plateau falls between epoch 5 and epoch 6
+    config = {"family": "lstm", "schedule": schedule, "max_epochs": 6, "patience": 6, "warmup_epochs": 1.5}
+    undisturbed = loop_of(problem, windows, valid, script, **config)
+    wanted = list(undisturbed.epochs())
+
+    first = loop_of(problem, windows, valid, script, **config)
+    for _ in range(done):
+        next(first.epochs())
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+
+    torch.manual_seed(99)
+    resumed = loop_of(problem, windows, valid, script[done:], model_seed=7, **config)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    found = list(resumed.epochs())
+    assert [e.number for e in found] == list(range(done + 1, 7))
+    for one, other in zip(found, wanted[done:], strict=True):
+        names = ("train_loss", "valid", "best", "best_number", "learning_rate", "last")
+        assert [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
+    assert equal(resumed.state_dict(), undisturbed.state_dict())
+
+
+def test_a_finished_run_stays_finished_when_resumed(problem, windows, valid):
+    loop = loop_of(problem, windows, valid, [1, 2, 3], max_epochs=9, patience=2)
+    list(loop.epochs())
+    again = loop_of(problem, windows, valid, [], max_epochs=9, patience=2)
+    again.load_state_dict(loop.state_dict())
+    assert again.finished and list(again.epochs()) == []
+
+
+def test_a_resumed_run_takes_its_own_rate_and_decay(problem, windows):
+    loop = loop_of(problem, windows, max_epochs=1, lr=0.1, weight_decay=0.2)
+    list(loop.epochs())
+    again = loop_of(problem, windows, max_epochs=2, lr=0.03, weight_decay=0.4, schedule="constant")
+    again.load_state_dict(loop.state_dict())
+    rates = watch(again)
+    list(again.epochs())
+    assert rates == [0.03] * 4 and again.optimizer.param_groups[0]["weight_decay"] == 0.4
+
+
+def test_a_seed_is_a_function_of_its_key():
+    assert draw_seed(1, 2, 3) == draw_seed(1, 2, 3)
+    keys = [(a, b, c) for a in range(5) for b in range(5) for c in range(5)] + [(0,), (1, 2), (2**31, 0)]
+    seeds = [draw_seed(*key) for key in keys]
+    assert len(set(seeds)) == len(keys) and all(0 <= seed < 2**63 for seed in seeds)
+
+
+# --- what a Config refuses
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        *[(name, value, "at least 1") for name in ("max_epochs", "batch_size", "patience") for value in (0, -1)],
+        *[(n, v, "above 0 and finite") for n in ("lr", "clip_norm") for v in (0.0, -1e-3, math.inf, math.nan)],
+        *[
+            (n, v, "at least 0 and finite")
+            for n in ("weight_decay", "warmup_epochs", "min_delta")
+            for v in (-1e-9, math.inf, math.nan)
+        ],
+        ("optimizer", "sgd", "one of adamw, adam"),
+        ("loss", "rmse", "one of mse, mae, huber"),
+        ("schedule", "linear", "one of cosine, plateau, constant"),
+        ("precision", "float16", "one of auto, float32, bfloat16"),
+    ],
+)
+def test_a_config_refuses(name, value, rule):
+    with pytest.raises(ValueError, match=rf"^{name} must be {rule}, got {name}={value!r}$"):
+        Config(**{name: value})
+
+
+def test_the_bounds_themselves_are_taken():
+    Config(max_epochs=1, batch_size=1, patience=1, weight_decay=0.0, warmup_epochs=0.0, min_delta=0.0)
+
+
+# --- two workers
+
+BATCH, N_TRAIN = 8, 33  # the last batch is one window: it leaves one of two workers without
+N_PREDICT = (0, 1, 2, 19)
+
+
+def two_epochs(family, loss):
+    """What is trained alone, and by two: the loop, which is the same code in both."""
+    problem = make_problem()
+    model = make_model(family, problem, random_weights=True, **({"model__dropout": 0.0} if family == "lstm" else {}))
+    windows = some_windows(problem, origins=slice(0, N_TRAIN))
+    valid = some_windows(problem, origins=slice(-7, None))
+    truth = valid.truth()
+    loop = make_training(
+        model, windows, valid, metric=lambda p: float(np.abs(p - truth).mean()), batch_size=BATCH, loss=loss, lr=0.01
+    )
+    epochs = [(e.train_loss, e.valid, e.best_number) for e in loop.epochs()]
+    predictions = {n: torch.from_numpy(predict(model, some_windows(problem, origins=slice(0, n)))) for n in N_PREDICT}
+    return {"weights": weights(model), "epochs": epochs, "predictions": predictions}
+
+
+CASES = [(family, "mse") for family in FAMILIES] + [("linear", "mae"), ("linear", "huber")]
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save([two_epochs(*case) for case in CASES], Path(folder) / f"{rank}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """What each of two workers has after the same epochs, by rank and case."""
+    folder = tmp_path_factory.mktemp("pair")
+    mp.spawn(one_of_two, args=(str(folder),), nprocs=2)
+    found = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return [dict(zip(CASES, each, strict=True)) for each in found]
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_two_workers_take_the_steps_of_one(pair, case):
+    alone, (first, second) = two_epochs(*case), (each[case] for each in pair)
+    assert equal(first["weights"], second["weights"])
+    for name, value in alone["weights"].items():
+        # Adam divides by the gradient's size, so that rounding in a gradient near 0 shows in the weight.
+        torch.testing.assert_close(first["weights"][name].double(), value.double(), rtol=1e-4, atol=1e-4)
+    for one, other in zip(first["epochs"], alone["epochs"], strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    assert first["epochs"] == second["epochs"]
+
+
+@pytest.mark.parametrize("n", N_PREDICT)
+def test_two_workers_predict_what_one_does(pair, n):
+    for case in CASES:
+        first, second = (each[case]["predictions"][n] for each in pair)
+        assert first.shape == (n, 3, 1) and torch.equal(first, second)
+        problem = make_problem()
+        model = make_model(case[0], problem, random_weights=True)
+        model.load_state_dict(pair[0][case]["weights"])
+        alone = predict(model, some_windows(problem, origins=slice(0, n)))
+        torch.testing.assert_close(first, torch.from_numpy(alone), rtol=1e-6, atol=1e-4)
+
+
+def test_more_workers_than_windows_is_no_fault_of_the_mathematics(pair):
+    """33 windows in batches of 8 are 4 whole batches and one of a single window; no step is lost or doubled."""
+    assert N_TRAIN % BATCH == 1
+    for case in CASES:
+        assert all(math.isfinite(loss) for loss, _, _ in pair[0][case]["epochs"])
+        assert training.Config(batch_size=BATCH).batch_size == BATCH

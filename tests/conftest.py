@@ -66,7 +66,8 @@ def ray_head() -> Iterator[str]:
             try:
                 head.wait(timeout=30)
             except subprocess.TimeoutExpired:
-                head.kill()
+                head.kill()  # Ray's reaper ends the rest
+                head.wait()
             shutil.rmtree(folder, ignore_errors=True)
 
 

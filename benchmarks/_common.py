@@ -125,12 +125,14 @@ class Network(nn.Module):
         )
 
     def forward(self, x_BLF: Tensor) -> Tensor:
+        y_BHK: Tensor
         if self.normalisation == "none":
-            y_BHK: Tensor = self.lstm(x_BLF)
+            y_BHK = self.lstm(x_BLF)
             return y_BHK
         if self.normalisation == "last":
             shift_B1F = x_BLF[:, -1:]
-            return self.lstm(x_BLF - shift_B1F) + shift_B1F[..., : self.n_targets]
+            y_BHK = self.lstm(x_BLF - shift_B1F)
+            return y_BHK + shift_B1F[..., : self.n_targets]
         shift_B1F = x_BLF.mean(dim=1, keepdim=True)
         scale_B1F = (x_BLF.var(dim=1, keepdim=True, correction=0) + 1e-5).sqrt()
         y_BHK = self.lstm((x_BLF - shift_B1F) / scale_B1F)

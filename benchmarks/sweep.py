@@ -47,22 +47,30 @@ class Failed(Exception):
 def main() -> None:
     given = _parse()
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    data = _data(given, console)
+    data, time_column, target = _data(given, console)
+    configurations = draw_configurations(given.trials, given.seed)
+    kept = ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")
     settings = {
-        **{name: getattr(given, name) for name in ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")},
-        "data": Path(data["data"]).name if data["data"] else "built-in sample sea-temperature",
-        "target": data["target"],
-        "configurations": draw_configurations(given.trials, given.seed),
+        **{name: getattr(given, name) for name in kept},
+        "data": Path(data).name if data else "built-in sample sea-temperature",
+        "target": target,
+        "configurations": configurations,
     }
-    common = {name: settings[name] for name in ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")}
     with tempfile.TemporaryDirectory(prefix="foldline-bench-") as folder:
         job = Job(
             folder=folder,
             launched=0.0,
-            **data,
-            **common,
+            data=data,
+            time=time_column,
+            target=target,
+            lookback=given.lookback,
+            horizon=given.horizon,
+            folds=given.folds,
+            epochs=given.epochs,
+            scheduler=given.scheduler,
+            seed=given.seed,
             limit=given.limit,
-            configurations=settings["configurations"],
+            configurations=configurations,
         )
         bench = Bench(job, console)
         whole = _begin(given.out, settings, console)
@@ -116,7 +124,8 @@ class Bench:
         if not result.exists():
             last = (folder / "log.txt").read_text(encoding="utf8", errors="replace").splitlines()[-25:]
             raise Failed("\n".join([f"{name} ended with status {status} and without a result; its last lines:", *last]))
-        return json.loads(result.read_text(encoding="utf8")), usage
+        found: Result = json.loads(result.read_text(encoding="utf8"))
+        return found, usage
 
 
 def measure(bench: Bench, only: Sequence[str], whole: dict[str, Any], out: Path) -> bool:
@@ -217,17 +226,18 @@ def _begin(out: Path, settings: dict[str, Any], console: Console) -> dict[str, A
     return whole
 
 
-def _data(given: argparse.Namespace, console: Console) -> dict[str, str | None]:
+def _data(given: argparse.Namespace, console: Console) -> tuple[str | None, str | None, str | None]:
+    """Path of the table, its time column, its target; no path stands for the built-in sample."""
     if given.data is not None:
         if not given.data.exists():
             raise SystemExit(f"error: --data {given.data}: there is no such file")
         if given.target is None:
             raise SystemExit("error: name the column to forecast: --target")
-        return {"data": str(given.data.resolve()), "time": given.time, "target": given.target}
+        return str(given.data.resolve()), given.time, given.target
     if ETTH1.exists():
-        return {"data": str(ETTH1), "time": "date", "target": "OT"}
+        return str(ETTH1), "date", "OT"
     console.print("no ETTh1 in ../shared/data: the built-in sample sea-temperature stands in for it")
-    return {"data": None, "time": None, "target": None}
+    return None, None, None
 
 
 def _parse() -> argparse.Namespace:

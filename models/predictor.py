@@ -75,8 +75,12 @@ def verify(bundle: Path) -> dict[str, Any]:
         card: dict[str, Any] = json.loads((bundle / "bundle.json").read_text(encoding="utf8"))
     except (OSError, ValueError) as error:
         raise BundleError(f"{bundle}: no readable bundle.json ({error})") from None
+    if not isinstance(card, dict):
+        raise BundleError(f"{bundle}: no readable bundle.json (it holds no object)")
     if card.get("format") != FORMAT:
         raise BundleError(f"{bundle}: bundle format {card.get('format')!r}, this code reads {FORMAT}")
+    if "model.onnx" not in card.get("sha256", {}):
+        raise BundleError(f"{bundle}: bundle.json holds no sha256 of model.onnx")
     for name, sum_ in card["sha256"].items():
         file = bundle / name
         if not file.is_file():

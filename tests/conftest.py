@@ -20,6 +20,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Ray reads these when it is imported: the tests' own Ray wants a token, and so does everybody who asks it.
+os.environ["RAY_AUTH_MODE"] = "token"
+os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
@@ -39,10 +43,9 @@ def ray_head() -> Iterator[str]:
     folder = tempfile.mkdtemp(prefix="fl-", dir="/tmp")  # sockets below it: the path must stay short
     port, dashboard, client = (_free_port() for _ in range(3))
     environment = {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_ADDRESS": f"127.0.0.1:{port}",
         "HOME": folder,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():

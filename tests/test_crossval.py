@@ -37,7 +37,7 @@ def play(problem, *scripts, family="linear", patience=2, max_epochs=9, **values)
 
 
 def test_the_score_is_the_mean_of_the_bests_and_a_stopped_fold_keeps_its_own(problem):
-    epochs, cv = play(problem, [1, 2, 3], [5, 4, 6, 3, 3.5, 3.25])
+    epochs, _ = play(problem, [1, 2, 3], [5, 4, 6, 3, 3.5, 3.25])
     assert [e.number for e in epochs] == [1, 2, 3, 4, 5, 6]
     assert [e.folds for e in epochs] == [(1, 5), (1, 4), (1, 4), (1, 3), (1, 3), (1, 3)]
     assert [e.value for e in epochs] == [3, 2.5, 2.5, 2, 2, 2]
@@ -56,7 +56,7 @@ def test_a_metric_that_is_maximised(problem):
 
 @pytest.mark.parametrize("missing", [math.nan, math.inf])
 def test_a_configuration_with_a_missing_fold_has_no_score(problem, missing):
-    epochs, _ = play(problem, [1, 1], [missing, missing])
+    epochs, _ = play(problem, [1, 1, 1], [missing, missing])
     assert not any(math.isfinite(e.value) for e in epochs) and epochs[-1].last
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.preprocess import LIMIT, NORMALISATIONS, Forecaster, Statistics
+from models.preprocess import FARTHEST, LIMIT, NORMALISATIONS, Forecaster, Statistics
 
 NAN, INF = math.nan, math.inf
 
@@ -133,6 +133,11 @@ def test_mean_and_deviation_are_of_known_values():
     assert answer == pytest.approx([10 + 2 * (2 + deviation)] * 2, rel=1e-6)
 
 
+def test_a_single_known_value_is_the_mean():
+    seen, answer = look(forecaster("mean_std"), [[NAN, 100], [14, 100], [NAN, 100]])
+    assert seen[0] == [0, 0, 0] and answer == [14, 14]
+
+
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_a_window_of_nothing_is_answered_with_the_train_mean(normalisation):
     seen, answer = look(forecaster(normalisation), [[NAN, INF]] * 3)
@@ -159,6 +164,21 @@ def test_scaled_inputs_are_held_within_the_limit():
     top = float(np.finfo(np.float32).max)
     seen, _ = look(forecaster("none"), [[1e9, 100], [-1e9, top], [10 + 2 * 29, -top]])
     assert seen == [[LIMIT, -LIMIT, 29], [0, LIMIT, -LIMIT]]
+
+
+def test_a_window_far_from_the_train_mean_is_seen_whole_once_its_level_is_taken_off():
+    seen, answer = look(forecaster("last"), [[2010, 100], [2012, 100], [2014, 100]])  # 1000, 1001, 1002 deviations
+    assert seen == [[-2, -1, 0], [0, 0, 0]] and answer == [2014, 2014]
+
+
+def test_a_jump_within_the_window_is_held_within_the_limit():
+    seen, answer = look(forecaster("last"), [[10, 100], [2010, 100], [20, 100]])  # 0, 1000, 5 deviations
+    assert seen == [[-5, LIMIT, 0], [0, 0, 0]] and answer == [20, 20]
+
+
+def test_raw_inputs_are_held_within_the_farthest():
+    _, answer = look(forecaster("last"), [[10, 100], [10, 100], [-1e9, 100]])
+    assert answer == [10 - 2 * FARTHEST] * 2
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)

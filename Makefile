@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
 
+# A day of half-hourly readings, the coming twelve hours, and a budget of a few minutes on two cores.
+TUNE := --sample sea-temperature --lookback 48 --horizon 24 --trials 12 --max-epochs 9
+
 # One stamp for each set of packages: installed again only after one of these two files has changed.
 RUN_STAMP := $(VENV)/run.stamp
 DEV_STAMP := $(VENV)/dev.stamp
@@ -23,7 +26,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 tune: $(RUN_STAMP)  ## Install if need be, then search for the best LSTM on the built-in data
-	$(BIN)/python ray_jobs/tune_lstm.py $(ARGS)
+	$(BIN)/python ray_jobs/tune_lstm.py $(TUNE) $(ARGS)
 
 test: lint  ## Install if need be, then lint and run the tests
 	$(BIN)/python -m pytest $(ARGS)

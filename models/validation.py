@@ -38,7 +38,7 @@ class Check:
     compared: int  # windows
     error: float  # largest, in standard deviations of its target
     allowed: float  # at that place, in the same unit
-    worst: str  # "window 3, step 24, target OT: onnx 7.5, torch 7.4"
+    worst: str  # "window 3, output 24, target OT: onnx 7.5, torch 7.4"
     passed: bool
 
 
@@ -180,6 +180,6 @@ def _compare(
         compared=len(past),
         error=float(error.max()),
         allowed=float(allowed[n, h, k]),
-        worst=f"window {n}, output {h + 1} ahead, target {targets[k]}: {found}",
+        worst=f"window {n}, output {h + 1}, target {targets[k]}: {found}",
         passed=bool((error <= allowed).all()),
     )

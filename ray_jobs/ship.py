@@ -101,7 +101,7 @@ def ship(
                 },
                 "interval": None,
                 "winner": dict(trial),
-                "config": config.model_dump(exclude={"runs"}),
+                "config": config.model_dump(exclude={"runs": True, "data": {"path"}}),  # no path of this machine
                 "seed": problem.seed,
                 "versions": versions(),
                 "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},

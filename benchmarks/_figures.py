@@ -15,6 +15,7 @@ from rich.table import Table
 
 Result = dict[str, Any]  # what a process handed back (see Job.finish)
 Figures = dict[str, Any]
+Speed = dict[str, float | None]  # "training", "training and validation" (windows a second), "others_cores"
 
 _QUIET = 0.05  # cores that may be busy with other things before the tables say so
 TITLES = {"foldline": "Foldline", "guides": "Ray's guides", "plain": "plain PyTorch"}
@@ -50,7 +51,7 @@ def figures(result: Result, usage: Usage, n_trials: int, plan: list[list[int]] |
         "windows_per_training_second": windows / training if training else math.nan,
         "seconds_per_1000_windows": 1000 * wall / windows if windows else math.nan,
         **asdict(usage),
-        "start_seconds": result.get("start_seconds", {}),
+        "phases": result.get("phases", {}),
         "slot_seconds": result.get("slot_seconds", {}),
         "by_trial": _by_trial(records, trials),
     }
@@ -129,7 +130,14 @@ def speed(results: list[Result], copies: int = 1) -> dict[str, float]:
     return {"training": total / training, "training and validation": total / both}
 
 
-def ratios(ways: Mapping[str, Figures], speeds: Mapping[str, Mapping[str, Mapping[str, float]]]) -> Figures:
+def without_twin(one: Usage, twin: Usage, seconds: float) -> float | None:
+    """Cores that neither of two processes side by side kept busy, but something else did."""
+    if one.others_cores is None or twin.processor_seconds is None:
+        return None
+    return max(0.0, one.others_cores - twin.processor_seconds / seconds)
+
+
+def ratios(ways: Mapping[str, Figures], speeds: Mapping[str, Mapping[str, Speed]]) -> Figures:
     """Each way by Foldline (above 1: Foldline is faster, or smaller), and a trial's speed by the plain loop's."""
     found: Figures = {}
     if "foldline" in ways:
@@ -137,18 +145,25 @@ def ratios(ways: Mapping[str, Figures], speeds: Mapping[str, Mapping[str, Mappin
         for name in ways.keys() - {"foldline"}:
             keys = ("whole_wall_seconds", "seconds_per_1000_windows", "peak_resident_bytes", "peak_share_bytes")
             theirs = ways[name]
-            found[name] = {key: theirs[key] / ours[key] if theirs[key] and ours[key] else None for key in keys}
+            found[name] = {key: _part(theirs[key], ours[key]) for key in keys}
     for at_once, by_way in speeds.items():
         found[f"trial_speed_{at_once}"] = {
-            name: by_way["foldline"]["training"] / by_way[name]["training"] for name in by_way if name != "foldline"
+            name: _part(by_way["foldline"]["training"], by_way[name]["training"])
+            for name in by_way
+            if name != "foldline"
         }
     return found
+
+
+def _part(one: float | None, other: float | None) -> float | None:
+    return one / other if one and other else None
 
 
 def show(to: Console, whole: Mapping[str, Any]) -> None:
     """The tables."""
     ways, compared = whole["ways"], whole["ratios"]
-    to.print(_ways_table(ways, compared))
+    if ways:
+        to.print(_ways_table(ways, compared))
     for name, each in ways.items():
         if each["estimated"]:
             to.print(f"* {TITLES[name]}: {each['wall_seconds']:.0f} s measured; {each['estimated']}")
@@ -156,13 +171,18 @@ def show(to: Console, whole: Mapping[str, Any]) -> None:
             to.print(f"{TITLES[name]}: other processes kept {each['others_cores']:.2f} cores busy meanwhile")
     for name, each in ways.items():
         if each["slot_seconds"]:
-            start = ", ".join(f"{what} {seconds:.1f}" for what, seconds in each["start_seconds"].items())
+            phases = ", ".join(f"{what} {seconds:.2f}" for what, seconds in each["phases"].items())
             spent = ", ".join(f"{what} {seconds:.1f}" for what, seconds in each["slot_seconds"].items())
-            to.print(f"\n{TITLES[name]}, seconds before the search: {start}", soft_wrap=True)
+            to.print(f"\n{TITLES[name]}, seconds: {phases}", soft_wrap=True)
             to.print(f"{TITLES[name]}, seconds of all slots in the search: {spent}", soft_wrap=True)
     if whole["speed"]:
         to.print()
         to.print(_speed_table(whole["speed"], compared))
+        for at_once, by_way in whole["speed"].items():
+            for name, each in by_way.items():
+                if (each["others_cores"] or 0.0) > _QUIET:
+                    busy = f"other processes kept {each['others_cores']:.2f} cores busy meanwhile"
+                    to.print(f"{SPEEDS[name]}, {at_once}: {busy}", soft_wrap=True)
 
 
 def _ways_table(ways: Mapping[str, Figures], compared: Mapping[str, Any]) -> Table:

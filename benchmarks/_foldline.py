@@ -88,17 +88,20 @@ def main(job: Job) -> None:
     sweep(settings, problem, book, folder, callbacks=[watch])
     ended = time.time()
     slots = job.concurrent or cluster.cores()
+    first = min(record["heard"] - record["train_seconds"] - record["valid_seconds"] for record in watch.records)
     job.finish(
         {
             "records": watch.records,
             "trials": sorted(watch.trials, key=lambda t: t["number"]),
             "search_seconds": ended - began,
             "slots": slots,
-            "start_seconds": {
+            "phases": {
                 "import": imported - job.launched,
                 "read and check the data": ready - imported,
                 "start Ray": connected - ready,
-                "study": began - connected,
+                "make the study": began - connected,
+                "from there to the first training step": first - began,
+                "from the last epoch to the sweep's return": ended - max(record["heard"] for record in watch.records),
             },
             "slot_seconds": breakdown(watch.records, began, ended, slots),
         }
@@ -125,8 +128,7 @@ def breakdown(records: list[Record], began: float, ended: float, slots: int) -> 
             spent["between two epochs" if last_trial == record["trial"] else kind] += idle
             before, last_trial = record["heard"], record["trial"]
         spent["after an actor's last epoch"] += ended - before
-    last = max(record["heard"] for record in records)
-    spent["of which after the last epoch of all, until the sweep returned"] = slots * (ended - last)
+    spent["slots that no actor took"] = slots * (ended - began) - sum(spent.values())
     return dict(spent)
 
 

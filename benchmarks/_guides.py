@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
 import math
 import sys
 import tempfile
@@ -27,6 +26,7 @@ import ray.train
 import ray.train.torch
 import torch
 from _common import EVAL_BATCH, REDUCTION, Job, Network, learning_rate_part, read_problem, scale
+from _guides_notes import Notes, Watch, breakdown, read_notes
 from ray import tune
 from ray.train import Checkpoint, ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -39,8 +39,7 @@ from models.losses import LOSSES
 from models.training import Config as FitConfig
 from models.training import draw_seed
 
-Record = dict[str, Any]
-Config = dict[str, Any]  # "number", "groups", "data" {"values", "folds", "seed"}, "job"
+Config = dict[str, Any]
 
 
 class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
@@ -60,7 +59,7 @@ class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
 
 def train_fn_per_worker(config: Config) -> None:
     """All folds, one after another."""
-    note = _Notes(config)
+    note = Notes(config["notes"])
     note(event="loop", time=time.time())
     torch.set_num_threads(1)
     groups, data = config["groups"], ray.get(config["data"])
@@ -203,7 +202,7 @@ def main(job: Job) -> None:
             "trials": sorted(watch.ended.values(), key=lambda t: t["number"]),
             "search_seconds": ended - began,
             "slots": slots,
-            "start_seconds": {
+            "phases": {
                 "import": imported - job.launched,
                 "read the data": ready - imported,
                 "start Ray": connected - ready,
@@ -211,81 +210,6 @@ def main(job: Job) -> None:
             "slot_seconds": breakdown(watch, notes, slots * (ended - began)),
         }
     )
-
-
-class Watch(tune.Callback):
-    """When each trial began and ended, and how."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.deadline = time.time() + job.limit
-        self.began: dict[int, float] = {}
-        self.ended: dict[int, Record] = {}
-        self.reports = 0
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.began[trial.config["train_loop_config"]["number"]] = time.time()
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        self.reports += 1
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, result = trial.config["train_loop_config"]["number"], trial.last_result or {}
-        if time.time() < self.deadline:  # later ones have been ended by the time limit
-            state = "complete" if result.get("done") and self._whole(result) else "cut"
-            self.ended[number] = {
-                "number": number,
-                "state": state,
-                "value": result.get("mae"),
-                "reports": result.get("training_iteration"),
-                "seconds": time.time() - self.began[number],
-            }
-        self.job.say(f"{len(self.ended)} of {len(self.job.configurations)} trials, {self.reports} reports")
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number = trial.config["train_loop_config"]["number"]
-        self.ended[number] = {"number": number, "state": "failed", "value": None}
-
-    def _whole(self, result: dict[str, Any]) -> bool:
-        return bool(result.get("fold") == self.job.folds)
-
-
-def breakdown(watch: Watch, notes: dict[int, list[Record]], slot_seconds: float) -> dict[str, float]:
-    """Where the slots' seconds of the search went; they add up to slots x search seconds."""
-    spent = dict.fromkeys(
-        ("from a trial's start to its train loop", "training", "validation", "in ray.train.report"), 0.0
-    )
-    for number, mine in notes.items():
-        for note in mine:
-            match note["event"]:
-                case "loop":
-                    spent["from a trial's start to its train loop"] += note["time"] - watch.began[number]
-                case "epoch":
-                    spent["training"] += note["train_seconds"]
-                    spent["validation"] += note["valid_seconds"]
-                case "reported":
-                    spent["in ray.train.report"] += note["seconds"]
-    return {**spent, "ending trials, and idle slots": slot_seconds - sum(spent.values())}
-
-
-def read_notes(file: Path) -> list[Record]:
-    if not file.exists():
-        return []
-    lines = file.read_text(encoding="utf8").split("\n")[:-1]  # a killed worker may leave half a line
-    return [json.loads(line) for line in lines]
-
-
-class _Notes:
-    """The benchmark's own measurements, one JSON line each, in a file of the trial's own."""
-
-    def __init__(self, config: Config) -> None:
-        self.file = Path(config["notes"])
-
-    def __call__(self, **note: Any) -> None:
-        with self.file.open("a", encoding="utf8") as file:
-            file.write(json.dumps(note) + "\n")
 
 
 if __name__ == "__main__":

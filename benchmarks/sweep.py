@@ -172,7 +172,7 @@ def _plan(job: Job, foldline: Figures | None) -> list[list[int]]:
     return plan
 
 
-def _speeds(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
+def _speeds(bench: Bench) -> dict[str, dict[str, _figures.Speed]]:
     """Training speed of a trial and of the plain loop: one alone, and two at one time.
 
     Three configurations, the default, the smallest and the largest, all folds, a few epochs, nothing cut.
@@ -182,21 +182,21 @@ def _speeds(bench: Bench) -> dict[str, dict[str, dict[str, float]]]:
     chosen = [every[0], *by_size[:1], *by_size[1:][-1:]]
     plan = [[SPEED_EPOCHS] * bench.job.folds for _ in chosen]
     job = replace(bench.job, configurations=chosen, epochs=SPEED_EPOCHS, scheduler="none", plan=plan)
-    twice = [configuration for configuration in chosen for _ in range(2)]
-    found: dict[str, dict[str, dict[str, float]]] = {"alone": {}, "two at once": {}}
+    found: dict[str, dict[str, _figures.Speed]] = {"alone": {}, "two at once": {}}
     alone, pair = found.values()
-    ours, _ = bench.start("speed: foldline alone", "_foldline.py", replace(job, concurrent=1))
-    alone["foldline"] = _figures.speed([ours])
-    ours, _ = bench.start(
-        "speed: foldline, two at once", "_foldline.py", replace(job, configurations=twice, concurrent=2)
-    )
-    pair["foldline"] = _figures.speed([ours], copies=2)
+    for kind, n, by_way in (("foldline alone", 1, alone), ("foldline, two at once", 2, pair)):
+        mine = replace(job, configurations=[each for each in chosen for _ in range(n)], concurrent=n)
+        result, usage = bench.start(f"speed: {kind}", "_foldline.py", mine)
+        by_way["foldline"] = {**_figures.speed([result], copies=n), "others_cores": usage.others_cores}
     for name, kept in (("plain", False), ("plain_kept", True)):
         mine = replace(job, keep_memory=kept)
-        alone[name] = _figures.speed([bench.start(f"speed: {name} alone", "_plain.py", mine)[0]])
+        result, usage = bench.start(f"speed: {name} alone", "_plain.py", mine)
+        alone[name] = {**_figures.speed([result]), "others_cores": usage.others_cores}
         with ThreadPoolExecutor(2) as two:
-            both = [two.submit(bench.start, f"speed: {name}, {i} of two", "_plain.py", mine) for i in (1, 2)]
-            pair[name] = _figures.speed([each.result()[0] for each in both])
+            started = [two.submit(bench.start, f"speed: {name}, {i} of two", "_plain.py", mine) for i in (1, 2)]
+            (one, usage), (other, others) = (each.result() for each in started)
+        cores = _figures.without_twin(usage, others, one["wall_seconds"])
+        pair[name] = {**_figures.speed([one, other]), "others_cores": cores}
     return found
 
 

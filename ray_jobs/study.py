@@ -47,6 +47,7 @@ class StudyBook:
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number; under PBT a config may be another trial's
         self._live: dict[int, optuna.Trial] = {}
         self._reported: set[tuple[int, int]] = set()
+        self._ended = 0
         if not self.study.trials:
             self.study.enqueue_trial(self.default)
 
@@ -58,7 +59,7 @@ class StudyBook:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._live, self._reported = {}, set()
+        self._live, self._reported, self._ended = {}, set(), 0
         self.study = optuna.load_study(storage=self.url, study_name=self.family)
 
     def suggest(self) -> tuple[int, dict[str, Any]] | None:
@@ -85,6 +86,7 @@ class StudyBook:
         trial = self._live[number]
         for key, note in (("state", state), ("reason", reason), ("value", value), ("params", dict(params))):
             trial.set_user_attr(key, note)  # params: those it ended with; they differ from the first ones under PBT
+        self._ended += 1
         match state:
             case "complete":
                 self.study.tell(trial, value)
@@ -92,6 +94,11 @@ class StudyBook:
                 self.study.tell(trial, state=TrialState.PRUNED)
             case _:
                 self.study.tell(trial, state=TrialState.FAIL)
+
+    @property
+    def open_trials(self) -> int:
+        """How many trials were suggested and have not ended."""
+        return len(self._live) - self._ended
 
     def finished(self) -> list[FrozenTrial]:
         return [t for t in self.study.get_trials(deepcopy=False) if "state" in t.user_attrs]

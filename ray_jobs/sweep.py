@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -33,14 +34,21 @@ class Swept:
 
 
 class StudySearch(Searcher):
-    """Hands out the trials of a `StudyBook`; `Endings` tells it how they ended."""
+    """Hands out the trials of a `StudyBook`; `Endings` tells it how they ended.
 
-    def __init__(self, book: StudyBook, shared: dict[str, Any]) -> None:
+    No more than `ahead` trials are open at one time: those that run and the one that comes next, so that each is
+    suggested after as many results as can be had.
+    """
+
+    def __init__(self, book: StudyBook, shared: dict[str, Any], ahead: int) -> None:
         super().__init__(metric="value", mode="min" if book.minimise else "max")
         self.book = book
         self.shared = shared
+        self.ahead = ahead
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if self.book.open_trials >= self.ahead:
+            return None
         drawn = draw(self.book, self.shared)
         return str(Searcher.FINISHED) if drawn is None else drawn
 
@@ -144,12 +152,17 @@ def sweep(
         "storage": str(folder / f"tune-{book.family}"),
     }
     trainable, per_trial, concurrent = _trainable(config)
+    slots = fitting(resources)
+    # Tune starts one waiting trial after the other, seconds each, unless it may hold as many as there are slots.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
+    # HyperBand's paused trials are open, too: it needs all of a bracket before it decides.
+    ahead = search.trials if search.scheduler == "hyperband" else slots + 1
     endings = Endings(book)
     tuner = Tuner(
         tune.with_resources(tune.with_parameters(trainable, problem=problem), per_trial),
         **_source(config, book, shared),
         tune_config=TuneConfig(
-            search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared),
+            search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared, ahead),
             scheduler=schedulers.make(
                 search.scheduler,
                 minimise=book.minimise,

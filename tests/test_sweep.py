@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,12 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
+from torch import nn
 
 from models.crossval import Problem
+from models.export import export_onnx
 from models.predictor import Predictor
-from ray_jobs import cluster, config, prepare, search, train
+from ray_jobs import cluster, config, prepare, search, ship, train
 from ray_jobs.config import Config
 from ray_jobs.study import StudyBook, epochs
 from ray_jobs.sweep import Swept, sweep
@@ -186,15 +187,19 @@ def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Pat
     assert summary["onnx_error"]["linear"] <= 1e-5
 
 
-def test_a_graph_that_differs_is_not_shipped(table: Path, tmp_path: Path) -> None:
-    """A tolerance below float32's own rounding cannot be kept: exit code 3, and no bundle."""
-    arguments = [
-        *("--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--trials", "1"),
-        *("--max-epochs", "1", "--runs", str(tmp_path), "--name", "unproven", "--export.tolerance", "1e-30"),
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "ray_jobs.search", "lstm", *arguments], capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 3, done.stderr
-    assert "no bundle was written" in done.stderr
-    assert not list((tmp_path / "unproven" / "bundles").glob("*/model.onnx"))
+def test_a_graph_that_differs_is_not_shipped(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export_something_else(model: nn.Module, path: Path, **kwargs: Any) -> None:
+        other = copy.deepcopy(model)
+        next(other.parameters()).data.add_(0.01)
+        export_onnx(other, path, **kwargs)
+
+    monkeypatch.setattr(ship, "export_onnx", export_something_else)
+    arguments = ["--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--trials", "1"]
+    with pytest.raises(SystemExit) as ended:
+        search.main("linear", arguments=[*arguments, "--max-epochs", "1", "--runs", str(tmp_path), "--name", "other"])
+    assert ended.value.code == 3
+    assert "the ONNX graph of linear differs from PyTorch" in capsys.readouterr().err
+    assert not list((tmp_path / "other").rglob("model.onnx"))
+    assert not (tmp_path / "other" / "DONE").exists()

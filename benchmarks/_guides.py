@@ -60,7 +60,7 @@ class WindowDataset(Dataset[tuple[Tensor, Tensor]]):
 def train_fn_per_worker(config: Config) -> None:
     """All folds, one after another."""
     note = Notes(config["notes"])
-    note(event="loop", time=time.time())
+    note(event="loop")
     torch.set_num_threads(1)
     groups, data = config["groups"], ray.get(config["data"])
     fit = FitConfig(**groups["fit"])
@@ -96,14 +96,16 @@ def train_fn_per_worker(config: Config) -> None:
                 valid_seconds=validated - trained,
                 valid=valid,
             )
+            ends = epoch == fit.max_epochs or epoch - best_epoch >= fit.patience
+            finished = ends and i == len(data["folds"])
             with tempfile.TemporaryDirectory() as folder:
                 torch.save(best_weights, Path(folder) / f"fold-{i}.pt")
                 ray.train.report(
-                    {"mae": float(np.mean([*scores, best])), "fold": i, "epoch": epoch},
+                    {"mae": float(np.mean([*scores, best])), "fold": i, "epoch": epoch, "finished": finished},
                     checkpoint=Checkpoint.from_directory(folder),
                 )
             note(event="reported", seconds=time.perf_counter() - validated)
-            if epoch - best_epoch >= fit.patience:
+            if ends:
                 break
         scores.append(best)
 

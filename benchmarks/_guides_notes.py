@@ -21,7 +21,7 @@ class Notes:
 
     def __call__(self, **note: Any) -> None:
         with self.file.open("a", encoding="utf8") as file:
-            file.write(json.dumps(note) + "\n")
+            file.write(json.dumps({**note, "time": time.time()}) + "\n")
 
 
 class Watch(tune.Callback):
@@ -32,6 +32,7 @@ class Watch(tune.Callback):
         self.deadline = time.time() + job.limit
         self.began: dict[int, float] = {}
         self.ended: dict[int, Record] = {}
+        self.closed: dict[int, float] = {}
         self.reports = 0
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -44,8 +45,9 @@ class Watch(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, result = trial.config["train_loop_config"]["number"], trial.last_result or {}
+        self.closed[number] = time.time()
         if time.time() < self.deadline:  # later ones have been ended by the time limit
-            state = "complete" if result.get("done") and self._whole(result) else "cut"
+            state = "complete" if result.get("finished") else "cut"
             self.ended[number] = {
                 "number": number,
                 "state": state,
@@ -59,26 +61,24 @@ class Watch(tune.Callback):
         number = trial.config["train_loop_config"]["number"]
         self.ended[number] = {"number": number, "state": "failed", "value": None}
 
-    def _whole(self, result: dict[str, Any]) -> bool:
-        return bool(result.get("fold") == self.job.folds)
-
 
 def breakdown(watch: Watch, notes: dict[int, list[Record]], slot_seconds: float) -> dict[str, float]:
     """Where the slots' seconds of the search went; they add up to slots x search seconds."""
-    spent = dict.fromkeys(
-        ("from a trial's start to its train loop", "training", "validation", "in ray.train.report"), 0.0
-    )
+    start, end = "from a trial's start to its train loop", "from a trial's last epoch to its end"
+    spent = dict.fromkeys((start, "training", "validation", "in ray.train.report", end), 0.0)
     for number, mine in notes.items():
         for note in mine:
             match note["event"]:
                 case "loop":
-                    spent["from a trial's start to its train loop"] += note["time"] - watch.began[number]
+                    spent[start] += note["time"] - watch.began[number]
                 case "epoch":
                     spent["training"] += note["train_seconds"]
                     spent["validation"] += note["valid_seconds"]
                 case "reported":
                     spent["in ray.train.report"] += note["seconds"]
-    return {**spent, "ending trials, and idle slots": slot_seconds - sum(spent.values())}
+        if mine and number in watch.closed:
+            spent[end] += max(0.0, watch.closed[number] - mine[-1]["time"])
+    return {**spent, "slots without a trial, and the rest": slot_seconds - sum(spent.values())}
 
 
 def read_notes(file: Path) -> list[Record]:

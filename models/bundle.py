@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ Forecasts {targets}, {_ahead(card["steps"])} of {card["calendar"]} ahead, from t
 |---|---|
 | this model | {metrics["holdout"][name]:.6g} |
 {baselines}
-Cross-validated {name}: {metrics["mean"]:.6g} ± {metrics["std"]:.2g} over {len(metrics["folds"])} folds.
+{_judged(metrics)}
 Largest difference between this graph and PyTorch on real rows: {proof.error:.2g} standard deviations of the target.
 One row takes {proof.costs["latency_p50_ms"]:.2g} ms (p50), {proof.costs["latency_p95_ms"]:.2g} ms (p95) on one thread.
 
@@ -113,6 +114,13 @@ future = session.run(None, {{"{INPUT}": past}})[0]      # (1, {len(card["steps"]
 """
 
 
+def _judged(metrics: dict[str, Any]) -> str:
+    if not metrics["folds"]:
+        return "Trained on everything before the holdout; not cross-validated in this run."
+    spread = f"{metrics['mean']:.6g} ± {metrics['std']:.2g} over {len(metrics['folds'])} folds"
+    return f"Cross-validated {metrics['name']}: {spread}."
+
+
 def _ahead(steps: list[int]) -> str:
     whole = steps == list(range(1, len(steps) + 1))
     return f"steps 1 to {steps[-1]}" if whole else f"steps {', '.join(map(str, steps))}"
@@ -124,5 +132,18 @@ def _lists(values: NDArray[np.float32]) -> Any:
     return known
 
 
+def no_nan(value: Any) -> Any:
+    """NaN and infinities as null, numpy numbers as plain ones: what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): no_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [no_nan(inner) for inner in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
 def _write_json(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf8")
+    file.write_text(json.dumps(no_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf8")

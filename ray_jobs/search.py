@@ -23,6 +23,7 @@ import yaml
 from rich.console import Console
 
 from data.errors import InputError, nearest
+from models.bundle import no_nan
 from models.crossval import Problem
 from ray_jobs import cluster, config, display, prepare, run_folder, tables
 from ray_jobs.config import Config
@@ -160,7 +161,7 @@ def _write(
     run.write_table("holdout.parquet", tables.holdout_table(problem, winners))
     run.write_json("summary.json", summary)
     for winner in winners:
-        text = yaml.safe_dump(tables.no_nan(winner.as_dict()), sort_keys=False)
+        text = yaml.safe_dump(no_nan(winner.as_dict()), sort_keys=False)
         run.write_text(f"best-{winner.family}.yaml", text)
         if winner.family == summary["family"]:
             run.write_text("best.yaml", text)

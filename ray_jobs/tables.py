@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from models.bundle import no_nan
 from models.crossval import FoldScore, Problem
 from models.metrics import METRICS, score, score_by_step
 from ray_jobs import cluster, ship
@@ -134,19 +134,6 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
 
 def metric_card(problem: Problem) -> dict[str, str]:
     return {"name": problem.metric, "unit": ship.unit(problem), "direction": METRICS[problem.metric].direction}
-
-
-def no_nan(value: Any) -> Any:
-    """NaN and infinities as null, numpy numbers as plain ones: what JSON can hold."""
-    if isinstance(value, Mapping):
-        return {str(key): no_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [no_nan(inner) for inner in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value
 
 
 def summary(

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import InputError, nearest
+from models.bundle import no_nan
 from models.crossval import family as family_module
 from models.training import Config as FitConfig
-from ray_jobs import cluster, config, display, prepare, run_folder, ship, tables
+from ray_jobs import cluster, config, display, prepare, run_folder, ship
 from ray_jobs.config import Config
 from ray_jobs.final import train_final
 from ray_jobs.search import exit_codes
@@ -84,7 +85,7 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
         )
         run.write_json(
             "summary.json",
-            tables.no_nan({"family": family, "holdout": shipped.holdout, "onnx_error": shipped.proof.error}),
+            no_nan({"family": family, "holdout": shipped.holdout, "onnx_error": shipped.proof.error}),
         )
         shutil.rmtree(run.path / f"final-{family}", ignore_errors=True)
         run.write_text("DONE", "")

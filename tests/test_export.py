@@ -307,9 +307,14 @@ def test_a_bundle_replaces_the_one_before(copied, graph, proof, past):
 
 def test_a_bundle_that_cannot_be_written_leaves_the_one_before(copied, graph, proof, past):
     before = {file.name: file.read_bytes() for file in copied.iterdir()}
-    with pytest.raises(ValueError, match="JSON"):
-        write(copied, graph, proof, past, {**CARD, "seed": float("nan")})
+    with pytest.raises(TypeError, match="JSON"):
+        write(copied, graph, proof, past, {**CARD, "seed": object()})
     assert {file.name: file.read_bytes() for file in copied.iterdir()} == before
+
+
+def test_a_metric_that_is_undefined_is_null(copied, graph, proof, past):
+    write(copied, graph, proof, past, {**CARD, "seed": float("nan")})
+    assert Predictor(copied).card["seed"] is None
 
 
 @pytest.mark.parametrize("name", sorted(FILES - {"bundle.json"}))

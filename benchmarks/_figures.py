@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -48,8 +47,8 @@ def figures(result: Result, usage: Usage, n_trials: int, plan: list[list[int]] |
         "epochs_of_folds": sum(sum(record.get("folds", [True])) for record in records),
         "trials": {"all": n_trials, **states},
         "windows_per_second": windows / wall,
-        "windows_per_training_second": windows / training if training else math.nan,
-        "seconds_per_1000_windows": 1000 * wall / windows if windows else math.nan,
+        "windows_per_training_second": _part(windows, training),
+        "seconds_per_1000_windows": _part(1000 * wall, windows),
         **asdict(usage),
         "phases": result.get("phases", {}),
         "slot_seconds": result.get("slot_seconds", {}),
@@ -73,7 +72,7 @@ def _estimate(found: Figures, result: Result, plan: list[list[int]] | None) -> F
         begun = len(found["by_trial"]) - (states["all"] - states["unfinished"])
         share = (states["all"] - states["unfinished"] + 0.5 * max(0, begun)) / states["all"]
         how = "seconds so far by the share of the trials ended so far; one under way counts half"
-    return {"whole_wall_seconds": wall / share if share else math.nan, "estimated": f"the time limit ended it: {how}"}
+    return {"whole_wall_seconds": _part(wall, share), "estimated": f"the time limit ended it: {how}"}
 
 
 def _by_trial(records: Iterable[Result], trials: Iterable[Result]) -> list[Figures]:
@@ -102,11 +101,11 @@ def fold_epochs(records: Iterable[Result]) -> list[int]:
     return [counts[i] for i in range(1, max(counts, default=0) + 1)]
 
 
-def agreement(foldline: Figures, plain: Figures) -> float:
+def agreement(foldline: Figures, plain: Figures) -> float | None:
     """The largest relative difference of two trials' scores: the two should have done the same work."""
     values = {trial["number"]: trial["value"] for trial in foldline["by_trial"]}
     both = [(values.get(trial["number"]), trial["value"]) for trial in plain["by_trial"]]
-    return max((abs(a - b) / abs(a) for a, b in both if a and b), default=math.nan)
+    return max((abs(a - b) / abs(a) for a, b in both if a and b), default=None)
 
 
 def speed(results: list[Result], copies: int = 1) -> dict[str, float]:
@@ -206,16 +205,16 @@ def _ways_table(ways: Mapping[str, Figures], compared: Mapping[str, Any]) -> Tab
         star = "*" if each["estimated"] else ""
         table.add_row(
             TITLES[name],
-            f"{each['whole_wall_seconds']:.1f}{star}",
+            _number(each["whole_wall_seconds"], ".1f", star),
             f"{each['training_seconds']:.1f}",
             f"{each['windows']:,}",
             f"{each['windows_per_second']:,.0f}",
-            f"{each['windows_per_training_second']:,.0f}",
-            f"{each['seconds_per_1000_windows']:.4f}",
+            _number(each["windows_per_training_second"], ",.0f"),
+            _number(each["seconds_per_1000_windows"], ".4f"),
             f"{states.get('complete', 0)}/{states.get('cut', 0)}",
             _megabytes(each["peak_share_bytes"]),
-            f"{own['whole_wall_seconds']:.2f}{star}",
-            f"{own['seconds_per_1000_windows']:.2f}",
+            _number(own["whole_wall_seconds"], ".2f", star),
+            _number(own["seconds_per_1000_windows"], ".2f"),
         )
     return table
 
@@ -234,6 +233,10 @@ def _speed_table(speeds: Mapping[str, Any], compared: Mapping[str, Any]) -> Tabl
             cells.append("" if ratio is None else f"{ratio:.3f}")
         table.add_row(title, *cells)
     return table
+
+
+def _number(value: float | None, form: str, mark: str = "") -> str:
+    return "unknown" if value is None else f"{value:{form}}{mark}"
 
 
 def _megabytes(size: int | None) -> str:

@@ -88,6 +88,8 @@ def main(job: Job) -> None:
     sweep(settings, problem, book, folder, callbacks=[watch])
     ended = time.time()
     slots = job.concurrent or cluster.cores()
+    if not watch.records:
+        raise SystemExit(f"no epoch ended within {job.limit:g} seconds; give more by --limit")
     first = min(record["heard"] - record["train_seconds"] - record["valid_seconds"] for record in watch.records)
     job.finish(
         {

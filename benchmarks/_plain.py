@@ -37,7 +37,7 @@ def main(job: Job) -> None:
     began = time.time()
     records: list[Record] = []
     trials = []
-    for number in range(len(job.configurations)):
+    for number in (number for number, epochs in enumerate(job.plan) if sum(epochs)):
         best = []
         for i, fold in enumerate(problem.split.folds, start=1):
             mine = []
@@ -51,7 +51,7 @@ def main(job: Job) -> None:
                 break
         whole = len(best) == job.folds
         trials.append({"number": number, "state": "complete" if whole else "unfinished", "value": float(np.mean(best))})
-        job.say(f"{number + 1} of {len(job.configurations)} configurations")
+        job.say(f"{len(trials)} of {len(job.configurations)} configurations")
         if time.time() > deadline:
             break
     job.finish({"records": records, "trials": trials, "search_seconds": time.time() - began})

@@ -96,7 +96,7 @@ def search(settings: Config, families: Sequence[str]) -> Path:
             wall_seconds=time.monotonic() - clock,
         )
         _write(run, problem, books, winners, summary)
-        _say(out, run, summary)
+        say(out, run, summary)
         return run.path
 
 
@@ -182,7 +182,8 @@ def _announce(out: Console, problem: Problem, source: str, run: RunFolder) -> No
     out.print(f"run: {run.path}", soft_wrap=True)
 
 
-def _say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
+def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
+    """The end of a run in the terminal: leaderboard, warnings, proof, efficiency, where everything lies."""
     metric = summary["metric"]
     display.show_leaderboard(out, summary["leaderboard"], metric=metric["name"], unit=metric["unit"])
     better = tables.beaten_by(summary["leaderboard"], summary["family"], metric)

@@ -10,7 +10,7 @@ SPACE = {
     },
     "model": {
         "layers": CategoricalDistribution([1, 2]),  # scientific: what we compare
-        "hidden": IntDistribution(16, 96, step=16),  # nuisance: tuned to be fair, like all below
+        "hidden": IntDistribution(16, 64, step=16),  # nuisance: tuned to be fair, like all below
         "pooling": CategoricalDistribution(["last", "mean"]),
         "dropout": FloatDistribution(0.0, 0.4),
     },

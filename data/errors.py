@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-__all__ = ["InputError", "nearest"]
+__all__ = ["InputError", "first_line", "nearest"]
 
 
 class InputError(ValueError):
@@ -26,3 +26,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     folded = {str(candidate).casefold(): str(candidate) for candidate in known}
     close = get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
     return f" (did you mean {folded[close[0]]!r}?)" if close else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -147,7 +147,7 @@ def _crown(settings: Config, problem: Problem, book: StudyBook, swept: Swept, ru
     if out.is_terminal:
         with out.status(doing):
             return crown(settings, problem, book, swept, run)
-    out.print(doing)
+    out.print(doing, soft_wrap=True)
     return crown(settings, problem, book, swept, run)
 
 
@@ -189,7 +189,10 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
     better = tables.beaten_by(summary["leaderboard"], summary["family"], metric)
     if better:
         naive = " and ".join(better)
-        out.print(f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is")
+        out.print(
+            f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is",
+            soft_wrap=True,
+        )
     for name in summary["on_bounds"]:
         out.print(f"note: the best {name} lies on its bound: widen the range and search again", soft_wrap=True)
     for family, error in summary["onnx_error"].items():

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from data.audit import audit
 from data.calendar import Calendar
 from data.errors import InputError
-from data.folds import Fold, Split, grouped_rows, kfold, smallest, split, stratified
+from data.folds import Fold, Split, smallest, split
+from data.row_folds import grouped_rows, kfold, stratified
 from data.table import Table
 
 HOUR = 3600

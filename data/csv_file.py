@@ -50,7 +50,7 @@ def read_csv(raw: bytes, shown: str) -> pa.Table:
         names = [name.strip() for name in table.column_names]
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         _check_utf8(raw, shown)
-        raise InputError(f"cannot read {shown}: {_ragged(raw, options) or first_line(error, '', '')}") from None
+        raise InputError(f"cannot read {shown}: {_ragged(raw, options) or first_line(error)}") from None
     if any(pa.types.is_binary(column.type) for column in table.columns):
         _check_utf8(raw, shown)
     check_names(names, shown)

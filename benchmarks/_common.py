@@ -1,4 +1,4 @@
-"""What the three ways share: the configurations, the table and its folds, the network, the learning rate.
+"""What the ways share: the configurations, the table and its folds, the network, the learning rate.
 
 Nothing here imports Ray, so that the plain way's memory is its own.
 Shapes: T rows, F columns, B batch, L lookback steps, H steps ahead, K targets (the first K columns).
@@ -30,7 +30,7 @@ from models.training import Config as FitConfig
 from search_spaces import unflatten
 
 FAMILY = "lstm"
-EVAL_BATCH = 1024  # windows a step of validation: the same in all three ways
+EVAL_BATCH = 1024  # windows a step of validation: the same in all ways
 REDUCTION = 3  # ASHA keeps one trial in so many: the same for Foldline and the guides
 _MIN_PART = 0.01  # where Foldline's cosine ends, in parts of the learning rate
 

@@ -17,7 +17,7 @@ Figures = dict[str, Any]
 Speed = dict[str, float | None]  # "training", "training and validation" (windows a second), "others_cores"
 
 _QUIET = 0.05  # cores that may be busy with other things before the tables say so
-TITLES = {"foldline": "Foldline", "guides": "Ray's guides", "plain": "plain PyTorch"}
+TITLES = {"foldline": "Foldline", "guides": "Ray's guides", "guides_tuned": "the same, tuned", "plain": "plain PyTorch"}
 SPEEDS = {
     "foldline": "Foldline's trial",
     "plain": "plain loop, as a user has it",
@@ -185,7 +185,7 @@ def show(to: Console, whole: Mapping[str, Any]) -> None:
 
 
 def _ways_table(ways: Mapping[str, Figures], compared: Mapping[str, Any]) -> Table:
-    table = Table(title="the same configurations, three ways", title_justify="left")
+    table = Table(title="the same configurations, four ways", title_justify="left")
     columns = (
         "wall s",
         "training s",

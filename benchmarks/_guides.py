@@ -3,10 +3,12 @@
 Ray, "Hyperparameter Tuning with Ray Tune" (docs.ray.io/en/latest/train/user-guides/hyperparameter-optimization.html):
 a Tune function a trial, which builds a `TorchTrainer` with `TuneReportCallback`; a checkpoint with every report. Folds
 are trained one after another inside the train loop, as any cross-validation loop does, with one report an epoch: the
-mean over the folds so far of each fold's best score. ASHA counts these reports, from the first one on.
+mean over the folds so far of each fold's best score.
 
-What is better here than in the guides: the Tune function reserves no core, so that as many trials train at one time as
-there are cores; a trial's logger output stays off the screen. Started by sweep.py: `python _guides.py job.json`.
+As that page shows it (`scheduler` "none"), the function has the core that Tune reserves by default and its worker has
+another, so that a trial takes two, and every trial trains to its end. What someone who knows both libraries would make
+of it ("asha"): the function reserves no core, and ASHA counts the reports, from the first one on.
+Started by sweep.py: `python _guides.py job.json`.
 """
 
 from __future__ import annotations
@@ -177,17 +179,21 @@ def main(job: Job) -> None:
         }
         for number in range(len(job.configurations))
     ]
-    reports = job.folds * job.epochs
-    asha = ASHAScheduler(max_t=reports, grace_period=1, reduction_factor=REDUCTION)
+    # Tune cannot see the workers inside a trial, so the guide has their number worked out from the scarcest resource.
+    if job.scheduler == "asha":
+        trainable = tune.with_resources(train_driver_fn, {"cpu": 0, "memory": 2**20})
+        scheduler = ASHAScheduler(max_t=job.folds * job.epochs, grace_period=1, reduction_factor=REDUCTION)
+        concurrent = slots
+    else:
+        trainable, scheduler, concurrent = train_driver_fn, FIFOScheduler(), max(1, slots // 2)
     tuner = tune.Tuner(
-        # Tune cannot see the workers inside a trial: the function reserves no core, and the number of trials is given.
-        tune.with_resources(train_driver_fn, {"cpu": 0, "memory": 2**20}),
+        trainable,
         param_space={"train_loop_config": tune.grid_search(loops), "storage_path": job.folder},
         tune_config=tune.TuneConfig(
             metric="mae",
             mode="min",
-            scheduler=asha if job.scheduler == "asha" else FIFOScheduler(),
-            max_concurrent_trials=job.concurrent or slots,
+            scheduler=scheduler,
+            max_concurrent_trials=concurrent,
             time_budget_s=job.limit,
         ),
         run_config=tune.RunConfig(name="guides", storage_path=job.folder, callbacks=[watch], verbose=0),

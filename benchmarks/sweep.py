@@ -1,6 +1,6 @@
-"""The same configurations three ways: as Foldline, as Ray's guides show it, as a plain PyTorch loop.
+"""The same configurations four ways: as Foldline, as Ray's guides show it, the same tuned, as a plain PyTorch loop.
 
-    python benchmarks/sweep.py                              # 16 configurations, 5 folds, 9 epochs: about 15 minutes
+    python benchmarks/sweep.py                              # 16 configurations, 5 folds, 9 epochs: about an hour
     python benchmarks/sweep.py --trials 3 --epochs 2        # a look
     python benchmarks/sweep.py --only foldline speed        # the other ways are taken from the last results
 
@@ -35,7 +35,7 @@ from rich.console import Console
 from search_spaces import load
 
 ETTH1 = ROOT.parent / "shared" / "data" / "etth1.parquet"
-WAYS = ("foldline", "guides", "plain", "speed")
+WAYS = ("foldline", "guides", "guides_tuned", "plain", "speed")
 SPEED_EPOCHS = 3
 _GRACE_SECONDS = 120.0  # beyond --limit, before a process that does not end by itself is killed
 
@@ -159,7 +159,9 @@ def _way(bench: Bench, name: str, foldline: Figures | None) -> Figures:
         job = replace(job, plan=plan)
         if foldline is None:
             bench.console.print("plain: all folds train all epochs, as there is no sweep of Foldline to follow")
-    result, usage = bench.start(name, f"_{name}.py", job)
+    if name.startswith("guides"):
+        job = replace(job, scheduler="asha" if name == "guides_tuned" else "none")
+    result, usage = bench.start(name, f"_{name.removesuffix('_tuned')}.py", job)
     return {**_figures.figures(result, usage, len(job.configurations), plan), "limit": job.limit}
 
 
@@ -254,8 +256,8 @@ def _parse() -> argparse.Namespace:
         ("seed", 0, "of the configurations, and of every draw in training"),
     ):
         parser.add_argument(f"--{name}", type=int, default=default, help=f"{what}; default {default}")
-    parser.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="none: every way trains all")
-    parser.add_argument("--limit", type=float, default=900.0, help="seconds a way; default 900")
+    parser.add_argument("--scheduler", choices=("asha", "none"), default="asha", help="Foldline's; none trains all")
+    parser.add_argument("--limit", type=float, default=3600.0, help="seconds a way; default 3600")
     parser.add_argument("--only", nargs="+", choices=WAYS, default=WAYS, help="run these; keep the others' results")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "sweep.json")
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,16 @@ from numpy.typing import NDArray
 from data.errors import InputError
 
 EXACT = 2**53  # above it, a float64 no longer holds every integer
+
+
+def check_size(size: float, shown: str) -> None:
+    """A table of so many bytes leaves room for the work on it: at most half of this machine's memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > memory / 2:
+        raise InputError(
+            f"{shown} needs {size / 2**30:.1f} GiB in memory, more than half of the {memory / 2**30:.1f} GiB here; "
+            f"leave out columns or rows"
+        )
 
 
 def check_names(names: list[str], shown: str) -> None:

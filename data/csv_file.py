@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import re
 from pathlib import PurePosixPath
@@ -12,9 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from data.arrow import EXACT, check_digits, check_names
+from data.arrow import EXACT, check_digits, check_names, check_size
 from data.errors import InputError, first_line
 
+BOMB_BYTES, BOMB_RATIO = 100 << 20, 200  # what unpacks to more than both is taken for a bomb
+_PART = 16 << 20
 CODECS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".xz": "xz"}
 KINDS = "CSV (.csv, .csv.gz, .csv.bz2, .csv.xz, .csv.zst), Parquet (.parquet), or a folder of Parquet files"
 
@@ -28,10 +31,23 @@ def csv_bytes(filesystem: Any, inner: str, shown: str) -> bytes:
     with filesystem.open_input_stream(inner, compression=None) as stream:
         raw: bytes = stream.read()
     if codec == "xz":  # the one compression that pyarrow lacks
-        raw = lzma.decompress(raw)
-    elif codec:
-        raw = pa.CompressedInputStream(pa.BufferReader(raw), codec).read()
-    return raw
+        return _unpacked(lzma.LZMAFile(io.BytesIO(raw)), len(raw), shown)
+    return _unpacked(pa.CompressedInputStream(pa.BufferReader(raw), codec), len(raw), shown) if codec else raw
+
+
+def _unpacked(stream: Any, packed: int, shown: str) -> bytes:
+    """All of a stream, unless it grows as no table does: a few bytes can stand for terabytes."""
+    parts, size = [], 0
+    while part := stream.read(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > BOMB_BYTES and size > BOMB_RATIO * packed:
+            raise InputError(
+                f"{shown} unpacks to more than {BOMB_RATIO} times its size ({packed} bytes): no table does; unpack it "
+                f"yourself if it is one"
+            )
+        check_size(size, shown)
+    return b"".join(parts)
 
 
 def read_csv(raw: bytes, shown: str) -> pa.Table:

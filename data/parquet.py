@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from data.arrow import check_names
+from data.arrow import check_names, check_size
 from data.errors import InputError
 
 EXTENSION = b"ARROW:extension"  # the start of the metadata keys that mark an extension type
@@ -54,6 +54,7 @@ def read_parquet(filesystem: Any, inner: str, shown: str) -> pa.Table:
         source.seek(0)
         file = pq.ParquetFile(source)
         _check_schema(file.schema_arrow, shown)
+        check_size(8.0 * file.metadata.num_rows * file.metadata.num_columns, shown)  # a few bytes may repeat for ever
         table = file.read().replace_schema_metadata(None)
     check_names([name.strip() for name in table.column_names], shown)
     index = [

@@ -290,3 +290,12 @@ def test_the_nearest_name_ignores_case_and_keeps_quiet_when_nothing_is_near():
 
 def test_an_input_error_is_one_line_whatever_it_quotes():
     assert str(InputError("column 'a\nb\x1b'  is odd")) == "column 'a b ' is odd"
+
+
+def test_a_table_that_would_fill_the_memory_is_refused_by_its_footer_or_its_stream(tmp_path, monkeypatch):
+    """1,000 rows of 3 columns are 24,000 bytes: a machine with 40,000 has no room for them."""
+    parquet = put_parquet(tmp_path, {name: [1.0] * 1000 for name in "abc"})
+    packed = put(tmp_path, gzip.compress(b"a,b,c\n" + b"1,2,3\n" * 5000), "t.csv.gz")
+    monkeypatch.setattr("data.arrow.os.sysconf", lambda name: {"SC_PAGE_SIZE": 4000, "SC_PHYS_PAGES": 10}[name])
+    for path in (parquet, packed):
+        assert "more than half of the 0.0 GiB here" in refusal(path)

@@ -19,7 +19,7 @@ WHAT_TO_INSTALL := pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help tune test lint bench install install-dev clean distclean
+.PHONY: help tune test lint faults bench install install-dev clean distclean
 .NOTPARALLEL:  # two pips must not work on one environment
 
 help:  ## Show this list
@@ -35,6 +35,9 @@ lint: $(DEV_STAMP)  ## Check style, formatting and types
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+
+faults: $(DEV_STAMP)  ## Disturb sweeps in every way (hours) and write docs/reliability.md
+	$(BIN)/python -m tests.faults $(ARGS)
 
 bench: $(RUN_STAMP)  ## Compare a sweep with Ray's guides and with plain PyTorch
 	$(BIN)/python benchmarks/sweep.py $(ARGS)

@@ -1,6 +1,6 @@
 """The first way: Foldline's own sweep, through the functions that its scripts call.
 
-The configurations wait in the study before the sweep starts (Optuna's `enqueue_trial`), so that nothing is suggested.
+The configurations are the study's first trials, so that nothing is suggested.
 Started by sweep.py: `python _foldline.py job.json`.
 """
 
@@ -81,8 +81,7 @@ def main(job: Job) -> None:
     )
     if job.configurations[0] != book.default:
         raise SystemExit("the first configuration must be the family's default: a study begins with it")
-    for params in job.configurations[1:]:
-        book.study.enqueue_trial(params)
+    book.first = job.configurations
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
     sweep(settings, problem, book, folder, callbacks=[watch])

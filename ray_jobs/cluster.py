@@ -9,6 +9,7 @@ from typing import Any
 import ray
 
 from data.errors import InputError
+from ray_jobs import interrupt
 from ray_jobs.config import Resources
 
 # Tune's own snapshot is a cache here, and its loggers write what the study database holds already.
@@ -17,6 +18,7 @@ _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "60",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # ours raises; see ray_jobs.interrupt
 }
 
 
@@ -28,6 +30,7 @@ def connect() -> None:
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not ray.is_initialized():
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        interrupt.renew()
 
 
 def fitting(resources: Resources) -> int:

@@ -9,8 +9,9 @@ Everything is checked before anything starts; what is wrong is said in one line 
 from __future__ import annotations
 
 import argparse
+import copy
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -87,6 +88,12 @@ class Search(Section):
     metric: Literal["auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "directional_accuracy"] = "auto"
     """auto is mae"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    storage: str | None = None
+    """database of the study: postgresql://... or mysql://...; default study.db (SQLite) in the run folder"""
+    epoch_timeout: Annotated[float, Field(gt=0)] = 3600
+    """seconds; a trial whose epoch, of all folds, takes longer counts as hung and is started again"""
+    max_failed: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """the share of failed trials that is borne; with more, the run ends with exit code 1"""
 
 
 class Resources(Section):
@@ -135,8 +142,15 @@ SHORT = {
 }
 
 
-def parse(arguments: Sequence[str], *, prog: str, description: str) -> Config:
-    """Flags, and the file that `--config` names, as a checked configuration.
+def parse(
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    description: str,
+    base: Mapping[str, Any] | None = None,
+    resumable: bool = False,
+) -> Config:
+    """Flags, and the file that `--config` names, as a checked configuration; `base`, nested keys, for all the others.
 
     Raises InputError (one line) for what is wrong; `--help` prints and exits 0, as argparse does.
     """
@@ -144,12 +158,17 @@ def parse(arguments: Sequence[str], *, prog: str, description: str) -> Config:
     parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--config", metavar="FILE", help="a YAML file with the same keys")
+    if resumable:
+        parser.add_argument("--resume", action="store_true", help="go on with the run of that name where it stands")
     by_key = {key: short for short, key in SHORT.items()}
     for key, text in keys.items():
         names = [by_key[key]] if key in by_key else []
         parser.add_argument(*names, f"--{key}", dest=key, metavar="X", help=text.replace("%", "%%"))
     given = vars(parser.parse_args(arguments))
-    merged = read_yaml(Path(given.pop("config")), "--config") if "config" in given else {}
+    given.pop("resume", None)  # the caller's business: it says which run is gone on with
+    merged = copy.deepcopy(dict(base or {}))
+    for key, value in _flat(read_yaml(Path(given.pop("config")), "--config") if "config" in given else {}):
+        _put(merged, key, value)
     for key, text in given.items():
         _put(merged, key, _flag_value(key, text))
     return check(merged)
@@ -186,6 +205,22 @@ def read_yaml(file: Path, flag: str) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{flag} {file}: the file must be a mapping, got {type(tree).__name__}")
     return tree
+
+
+def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
+    """(key, value, other value) of every setting that differs."""
+    values = dict(_flat(other.model_dump()))
+    for key, value in _flat(one.model_dump()):
+        if value != values[key]:
+            yield key, value, values[key]
+
+
+def _flat(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for section, content in tree.items():
+        if isinstance(content, dict) and section in Config.model_fields:
+            yield from ((f"{section}.{name}", value) for name, value in content.items())
+        else:
+            yield section, content
 
 
 class _Parser(argparse.ArgumentParser):
@@ -225,7 +260,7 @@ def _flag_value(key: str, text: str) -> Any:
             return "auto"
         return parts if key.startswith("data.") else [_scalar(part) for part in parts]
     section, _, name = key.rpartition(".")
-    if key in ("name", "runs") or (section == "data" and name != "fill_gaps"):
+    if key in ("name", "runs", "search.storage") or (section == "data" and name != "fill_gaps"):
         return text
     return _scalar(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
@@ -12,6 +13,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from ray_jobs.study import StudyBook, ending, epochs
 
 _LINE_SECONDS = 10.0
 _FRAME_SECONDS = 0.5
@@ -35,11 +38,30 @@ class Progress(Callback):
         self.epochs = 0
         self.best: dict[str, Any] | None = None
         self.drawn = 0.0
+        self.before = 0  # trials that ended in an earlier process
         self.live: Live | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of the terminal goes into Tune's snapshot."""
         return {"family": self.family}
+
+    def remember(self, book: StudyBook) -> None:
+        """Count what an earlier process has done."""
+        for trial in book.finished():
+            self.states[f"before {trial.number}"] = ending(trial)["state"]
+        best = book.best()
+        if best is not None:
+            last = epochs(best)[-1]
+            self.best = {"value": last["value"], "folds": last["folds"], "trial": best.number}
+        self.before = len(self.states)
+        if book.started:
+            left = len(book.unfinished)
+            words = f"{self.family}: going on: {self.before} trials had ended, {left} had begun"
+            self.console.print(words, soft_wrap=True, highlight=False)
+
+    def _notes(self, trial: Any, result: dict[str, Any]) -> None:
+        for sentence in result.get("said", ()):
+            self.console.print(f"{self.family}: {trial}: {sentence}", soft_wrap=True, highlight=False, markup=False)
 
     def start(self) -> None:
         if self.console.is_terminal:
@@ -60,6 +82,9 @@ class Progress(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
+        self._notes(trial, result)
+        if "failed" in result or "halt" in result or not math.isfinite(result["value"]):
+            return
         self.epochs += 1
         if self.best is None or self.sign * result["value"] < self.sign * self.best["value"]:
             self.best = {
@@ -69,8 +94,9 @@ class Progress(Callback):
             }
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        finished = (trial.last_result or {}).get("finished")
-        self.states[trial.trial_id] = "complete" if finished else "pruned"
+        result = trial.last_result or {}
+        failed = "failed" in result or not math.isfinite(result.get("value", 0.0))
+        self.states[trial.trial_id] = "failed" if failed else "complete" if result.get("finished") else "pruned"
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.states[trial.trial_id] = "failed"
@@ -88,11 +114,15 @@ class Progress(Callback):
     def _left(self) -> float | None:
         """Seconds left: epochs to come at the rate so far; a trial is taken to need what ended ones needed."""
         counts = Counter(self.states.values())
-        ended = len(self.states) - counts["running"]
+        ended = len(self.states) - counts["running"] - self.before
         seconds = time.monotonic() - self.began
         if not ended or not self.epochs:
             return None
-        return seconds / max(ended + 0.5 * counts["running"], 1) * (self.trials - ended - 0.5 * counts["running"])
+        return (
+            seconds
+            / max(ended + 0.5 * counts["running"], 1)
+            * (self.trials - self.before - ended - 0.5 * counts["running"])
+        )
 
     def _counts(self) -> str:
         counts = Counter(self.states.values())

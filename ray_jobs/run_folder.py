@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import InputError
+from data.errors import InputError, nearest
 from models.crossval import Problem
+
+_LOCK = ".lock"
 
 
 class RunFolder:
@@ -46,21 +49,44 @@ class RunFolder:
 
 
 @contextmanager
-def take(runs: Path, name: str | None, default: str) -> Iterator[RunFolder]:
-    """Make and lock the run's folder; without a name of the user's own, `default` with the first free number.
+def take(runs: Path, name: str | None, default: str, *, resume: bool = False) -> Iterator[RunFolder]:
+    """Lock the run's folder, made now unless `resume`; without a name, `default` with the first free number.
 
-    InputError where the name is taken, or the folder cannot be written. The lock dies with this process.
+    InputError where the name is taken, another process works there, or the folder cannot be written. The kernel holds
+    the lock, so it dies with this process; its file stays until the run is done.
     """
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        path = _make(runs, name, default)
-        lock = (path / ".lock").open("w")
+        path = runs / str(name) if resume else _make(runs, name, default)
+        lock = (path / _LOCK).open("w")
     except OSError as error:
         raise InputError(f"cannot write the run folder {runs / (name or default)}: {error.strerror}") from None
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield RunFolder(path)
-    (path / ".lock").unlink(missing_ok=True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another process is working on run {path.name!r} in {runs}; wait for its end") from None
+        try:
+            yield RunFolder(path)
+        except InputError:
+            if not resume:
+                shutil.rmtree(path, ignore_errors=True)  # nothing has started there
+            raise
+        (path / _LOCK).unlink(missing_ok=True)  # only of a run that ended well: an interrupted one keeps it
+
+
+def find_unfinished(runs: Path, name: str | None, default: str) -> Path:
+    """The run to go on with: that of the name, else the newest `default` that is not done; InputError where none is."""
+    if name is not None:
+        if not (runs / name).is_dir():
+            there = [path.name for path in runs.glob("*") if path.is_dir()]
+            raise InputError(f"no run {name!r} in {runs}{nearest(name, there)}; leave out --resume to start it")
+        return runs / name
+    found = [path for path in (runs / default, *runs.glob(f"{default}-*")) if path.is_dir()]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        if not (path / "DONE").exists():
+            return path
+    raise InputError(f"no unfinished run {default!r} in {runs}; name one by --name, or leave out --resume to start it")
 
 
 def check_free(runs: Path, name: str | None) -> None:

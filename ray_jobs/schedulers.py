@@ -1,9 +1,15 @@
-"""Tune's schedulers by name. All of them compare `value`, the mean over folds, epoch by epoch."""
+"""Tune's schedulers by name. All of them compare `value`, the mean over folds, epoch by epoch.
+
+ASHA and the median rule decide by what all trials have reported, so a sweep that goes on shows them all of it again
+(`Replayable`). HyperBand and PBT hold trials back and swap them: after an interruption they begin anew with the trials
+that had not ended.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,15 +33,15 @@ def make(
     name: str, *, minimise: bool, max_epochs: int, ranges: Mapping[str, BaseDistribution], seed: int
 ) -> TrialScheduler:
     common: dict[str, Any] = {
-        "time_attr": "training_iteration",
+        "time_attr": "number",  # the epoch; Tune's own count starts again with every process
         "metric": "value",
         "mode": "min" if minimise else "max",
     }
     match name:
         case "asha":
-            return ASHAScheduler(**common, max_t=max_epochs, grace_period=1, reduction_factor=REDUCTION)
+            return Replayable(ASHAScheduler(**common, max_t=max_epochs, grace_period=1, reduction_factor=REDUCTION))
         case "median":
-            return MedianStoppingRule(**common, grace_period=min(2, max_epochs), min_samples_required=3)
+            return Replayable(MedianStoppingRule(**common, grace_period=min(2, max_epochs), min_samples_required=3))
         case "hyperband":
             return HyperBandScheduler(**common, max_t=max_epochs, reduction_factor=REDUCTION)
         case "pbt":
@@ -47,6 +53,66 @@ def make(
                 hyperparam_mutations={"trial": {"params": mutations(ranges)}},
             )
     return FIFOScheduler()
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A trial as a rule knows it: under the same id whatever process runs it."""
+
+    trial_id: str
+
+
+class _NobodyElse:
+    def get_live_trials(self) -> set[Any]:
+        return set()
+
+
+class Replayable(FIFOScheduler):
+    """A rule that stops trials by comparing results, and knows them by our numbers instead of Tune's passing ids."""
+
+    def __init__(self, rule: ASHAScheduler | MedianStoppingRule) -> None:
+        super().__init__()
+        self.rule = rule
+
+    @property
+    def metric(self) -> Any:
+        return self.rule.metric
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        return bool(self.rule.set_search_properties(metric, mode, **spec))
+
+    def replay(self, epochs: Iterable[tuple[int, dict[str, Any]]]) -> set[int]:
+        """Show the rule (trial number, epoch) in the order in which they came; the trials that it stopped last."""
+        seen: set[int] = set()
+        stopped: set[int] = set()
+        for number, epoch in epochs:
+            trial = _Known(str(number))
+            if number not in seen:
+                seen.add(number)
+                self.rule.on_trial_add(None, trial)
+            stopped.discard(number)
+            if self.rule.on_trial_result(_NobodyElse(), trial, epoch) == TrialScheduler.STOP:
+                stopped.add(number)
+        return stopped
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        self.rule.on_trial_add(tune_controller, _known(trial))
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return str(self.rule.on_trial_result(tune_controller, _known(trial), result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self.rule.on_trial_complete(tune_controller, _known(trial), result)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
+        self.rule.on_trial_remove(tune_controller, _known(trial))
+
+    def debug_string(self) -> str:
+        return str(self.rule.debug_string())
+
+
+def _known(trial: Any) -> _Known:
+    return _Known(str(trial.config["trial"]["number"]))
 
 
 def mutations(ranges: Mapping[str, BaseDistribution]) -> dict[str, Any]:

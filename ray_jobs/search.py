@@ -1,14 +1,18 @@
 """Search one family or several, and leave a leaderboard, a report and a proven ONNX file of each winner.
 
-    python -m ray_jobs.search lstm linear --data sales.parquet --target sales --horizon 24
+    python -m ray_jobs.search lstm linear --data sales.parquet --target sales --horizon 24 --name sales
+    python -m ray_jobs.search lstm linear --resume --name sales         # after whatever ended it: nothing is lost
     ray job submit --working-dir . -- python ray_jobs/tune_lstm.py --trials 200
 
-Exit codes: 0 done; 2 the configuration or the data is wrong; 3 a winner failed its proof; 4 interrupted; 1 no trial
-succeeded, or a bug.
+Exit codes: 0 done; 2 the configuration or the data is wrong; 3 a winner failed its proof; 4 interrupted, and the
+command that goes on is printed; 1 no trial succeeded, too many failed, or a bug.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shlex
 import shutil
 import sys
 import time
@@ -25,24 +29,32 @@ from rich.console import Console
 from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import Problem
-from ray_jobs import cluster, config, display, prepare, run_folder, tables
+from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.config import Config
+from ray_jobs.interrupt import Interrupted
 from ray_jobs.report.write import write_report
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook
-from ray_jobs.sweep import Swept, sweep
+from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown
 from search_spaces import FAMILIES, load
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
+_MAY_CHANGE = ("name", "runs", "search.trials", "search.time_budget", "search.epoch_timeout", "search.max_failed")
 
 
 def main(*families: str, arguments: Sequence[str] | None = None, description: str | None = None) -> None:
     """Run from the command line: parse, search, exit with the code that the module's docstring lists."""
-    with exit_codes():
+    with exit_codes(), interrupt.raised():
         given = list(sys.argv[1:] if arguments is None else arguments)
         names = families or _names(given)
-        settings = config.parse(given, prog=Path(sys.argv[0]).name, description=description or __doc__ or "")
-        search(settings, names)
+        text = description or __doc__ or ""
+        settings = config.parse(given, prog=Path(sys.argv[0]).name, description=text, resumable=True)
+        if "--resume" in given:
+            search(_resumed(settings, names, given), names, resume=True)
+        else:
+            search(settings, names)
 
 
 @contextmanager
@@ -53,51 +65,113 @@ def exit_codes() -> Iterator[None]:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except NoWinnerError as error:
+    except (NoWinnerError, TooManyFailedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except ProofError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(4)
+    except (Interrupted, HaltedError) as error:
+        print(f"stopped: {error}", file=sys.stderr, flush=True)
+        sys.exit(interrupt.EXIT_CODE)
 
 
-def search(settings: Config, families: Sequence[str]) -> Path:
-    """Search each family in turn on one problem; return the run's folder."""
+@contextmanager
+def _resumable(run: RunFolder, families: Sequence[str]) -> Iterator[None]:
+    """What stops the work on a run names the command that goes on with it."""
+    try:
+        yield
+    except (Interrupted, HaltedError, OSError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            if error.errno not in _DISK_ERRORS:
+                raise
+            reason = f"cannot write {error.filename or run.path}: {error.strerror}"
+        words = ["python", "-m", "ray_jobs.search", *families, "--resume", "--name", run.path.name]
+        words += ["--runs", str(run.path.parent)]
+        raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from None
+
+
+class TooManyFailedError(Exception):
+    """More trials failed than search.max_failed bears; everything was written all the same."""
+
+
+def search(settings: Config, families: Sequence[str], *, resume: bool = False) -> Path:
+    """Search each family in turn on one problem; return the run's folder.
+
+    With `resume`, the run named by `settings` goes on from what its study database holds.
+    """
     started, clock = datetime.now(UTC), time.monotonic()
     settings = prepare.complete(settings)
     out = display.console()
-    run_folder.check_free(Path(str(settings.runs)), settings.name)
+    if resume and (Path(str(settings.runs)) / str(settings.name) / "DONE").exists():
+        out.print(f"run {settings.name} is done: there is nothing to resume", soft_wrap=True)
+        return Path(str(settings.runs)) / str(settings.name)
+    if not resume:
+        run_folder.check_free(Path(str(settings.runs)), settings.name)
     problem = prepare.problem(settings)
-    origin = prepare.source(settings)
     cluster.connect()
     cluster.check(settings.resources)
-    default = f"{'-'.join(families)}-{origin.short}"
-    with run_folder.take(Path(str(settings.runs)), settings.name, default) as run:
+    with run_folder.take(Path(str(settings.runs)), settings.name, _default(families, settings), resume=resume) as run:
         settings = settings.model_copy(update={"name": run.path.name})
-        run.write_text("config.yaml", config.to_yaml(settings))
-        _announce(out, problem, origin.full, run)
-        books, swept, winners = [], [], []
-        for family in families:
-            book = _book(settings, problem, run, family)
-            swept.append(_sweep(settings, problem, book, run, out))
-            books.append(book)
-            winners.append(_crown(settings, problem, book, swept[-1], run, out))
-        summary = tables.summary(
-            settings,
-            problem,
-            origin.full,
-            books,
-            swept,
-            winners,
-            started=started,
-            wall_seconds=time.monotonic() - clock,
-        )
-        _write(run, problem, books, winners, summary)
+        with _resumable(run, families), contextlib.ExitStack() as opened:
+            books = [_book(settings, problem, run, family, resume=resume) for family in families]
+            for book in books:
+                opened.callback(book.close)
+            run.write_text("config.yaml", config.to_yaml(settings))
+            _announce(out, problem, prepare.source(settings).full, run)
+            swept, winners = [], []
+            for book in books:
+                swept.append(_sweep(settings, problem, book, run, out))
+                winners.append(_crown(settings, problem, book, swept[-1], run, out))
+            summary = tables.summary(
+                settings,
+                problem,
+                prepare.source(settings).full,
+                books,
+                swept,
+                winners,
+                started=started,
+                wall_seconds=time.monotonic() - clock,
+            )
+            _write(run, problem, books, winners, summary)
         say(out, run, summary)
+        _check_failed(settings, run, summary)
         return run.path
+
+
+def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Config:
+    """The configuration that the run was begun with, and of the new one what may change on the way."""
+    complete = prepare.complete(settings)
+    path = run_folder.find_unfinished(Path(str(complete.runs)), settings.name, _default(families, complete))
+    file = path / "config.yaml"
+    if not file.exists():  # it ended before it had begun
+        return complete.model_copy(update={"name": path.name, "runs": str(path.parent)})
+    stored = config.read_yaml(file, "--resume")
+    before = config.check(stored)
+    now = config.parse(given, prog="", description="", base=stored, resumable=True)
+    now = prepare.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
+    for key, value, old in config.differences(now, before):
+        if key not in _MAY_CHANGE and not key.startswith("resources."):
+            raise InputError(
+                f"--resume: run {path.name!r} was begun with {key}={old!r}, not {value!r}; leave that flag out, or "
+                f"start another run"
+            )
+    return now
+
+
+def _default(families: Sequence[str], settings: Config) -> str:
+    return f"{'-'.join(families)}-{prepare.source(settings).short}"
+
+
+def _check_failed(settings: Config, run: RunFolder, summary: dict[str, Any]) -> None:
+    counts = summary["trials"]
+    failed, whole = counts.get("failed", 0), sum(counts.values())
+    if failed > settings.search.max_failed * whole:
+        raise TooManyFailedError(
+            f"{failed} of {whole} trials failed, more than search.max_failed={settings.search.max_failed:g} bears; "
+            f"their tracebacks lie in {run.path / 'failures'}"
+        )
 
 
 def _names(given: list[str]) -> tuple[str, ...]:
@@ -113,16 +187,30 @@ def _names(given: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _book(settings: Config, problem: Problem, run: RunFolder, family: str) -> StudyBook:
-    return StudyBook(
-        run.study_url,
+def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, resume: bool) -> StudyBook:
+    """The family's study, begun or gone on with; InputError where it is another run's, or of another table."""
+    url = settings.search.storage or run.study_url
+    book = StudyBook(
+        url,
         load(family),
         settings.window.lookbacks,
         algorithm=settings.search.algorithm,
         trials=settings.search.trials,
         seed=settings.search.seed,
         minimise=problem.minimise,
+        name=f"{run.path.name}/{family}" if settings.search.storage else family,
     )
+    if book.started and not resume:
+        raise InputError(f"{book.shown_url} has a study {book.name!r} already; choose another --name")
+    known = book.study.user_attrs.get("data")
+    if known is None:
+        book.study.set_user_attr("data", problem.table.fingerprint)
+    elif known != problem.table.fingerprint:
+        raise InputError(
+            f"the table is not the one that run {run.path.name!r} was begun with: rows, columns or values have "
+            f"changed; start another run"
+        )
+    return book
 
 
 def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, out: Console) -> Swept:
@@ -135,6 +223,7 @@ def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, 
         minimise=problem.minimise,
         console=out,
     )
+    progress.remember(book)
     progress.start()
     try:
         return sweep(settings, problem, book, run.path, callbacks=[progress])
@@ -167,9 +256,19 @@ def _write(
             run.write_text("best.yaml", text)
     write_report(run.path)
     for leftover in run.path.glob("*-*"):
-        if leftover.is_dir() and leftover.name.startswith(("tune-", "final-")):
+        if leftover.is_dir() and leftover.name.startswith(("sweep-", "final-")):
+            _keep_failures(run, leftover)
             shutil.rmtree(leftover)
     run.write_text("DONE", "")
+
+
+def _keep_failures(run: RunFolder, folder: Path) -> None:
+    """Move the tracebacks of failed trials to failures/<family>, where they stay."""
+    files = list(folder.glob("failures/*.txt"))
+    for file in files:
+        target = run.path / "failures" / folder.name.partition("-")[2]
+        target.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file.replace(target / file.name)
 
 
 def _announce(out: Console, problem: Problem, source: str, run: RunFolder) -> None:

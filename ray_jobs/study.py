@@ -1,22 +1,29 @@
-"""The study database of a run: every trial, every epoch, every ending, in an Optuna storage that any tool can open.
+"""The study database of a run, and the truth about it: every trial, every epoch, every ending, in an Optuna storage.
 
-`optuna-dashboard sqlite:///runs/<name>/study.db` shows it. One study a family, named like the family.
+`optuna-dashboard sqlite:///runs/<name>/study.db` shows it. One study a family. A trial stands in it, whole, before it
+starts; an epoch before the scheduler hears of it; an ending before the next trial is suggested. So whatever dies, a
+`StudyBook` opened on the same database knows which trials have ended and where the others stand.
 """
 
 from __future__ import annotations
 
+import re
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.storages import RDBStorage, get_storage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from ray_jobs import suggest
+from ray_jobs.suggest import suggest
 from search_spaces import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+_SECONDS_TO_WAIT = 60.0  # for a database that somebody else has locked
 
 
 class StudyBook:
@@ -26,9 +33,20 @@ class StudyBook:
     """
 
     def __init__(
-        self, url: str, space: Space, lookbacks: list[int], *, algorithm: str, trials: int, seed: int, minimise: bool
+        self,
+        url: str,
+        space: Space,
+        lookbacks: list[int],
+        *,
+        algorithm: str,
+        trials: int,
+        seed: int,
+        minimise: bool,
+        name: str | None = None,
     ) -> None:
+        """Open the study `name` (the family where None) in the database at `url`, or make it."""
         self.url = url
+        self.name = name or space.family
         self.family = space.family
         self.algorithm = algorithm
         self.trials = trials
@@ -36,78 +54,153 @@ class StudyBook:
         self.minimise = minimise
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
-        self.ranges = dict(space.ranges)
+        self.ranges: dict[str, BaseDistribution] = dict(space.ranges)
         self.default = dict(space.default)
         if len(lookbacks) > 1:
             self.ranges["window.lookback"] = CategoricalDistribution(lookbacks)
             self.default["window.lookback"] = lookbacks[len(lookbacks) // 2]
-        self.study = optuna.create_study(
-            storage=url, study_name=space.family, direction="minimize" if minimise else "maximize", load_if_exists=True
-        )
+        self.first = [self.default]  # flat params of the first trials, before the algorithm suggests
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number; under PBT a config may be another trial's
-        self._live: dict[int, optuna.Trial] = {}
-        self._reported: set[tuple[int, int]] = set()
-        self._ended = 0
-        if not self.study.trials:
-            self.study.enqueue_trial(self.default)
+        self._open()
+
+    def _open(self) -> None:
+        if self.url.startswith("sqlite:///"):
+            # Write-ahead: a commit is one append and one fsync, and readers do not wait. The file remembers it.
+            with sqlite3.connect(self.url.removeprefix("sqlite:///")) as database:
+                database.execute("PRAGMA journal_mode=WAL")
+            database.close()
+            connect_args = {"timeout": _SECONDS_TO_WAIT}
+        else:
+            connect_args = {}
+        self.database = RDBStorage(self.url, engine_kwargs={"connect_args": connect_args, "pool_pre_ping": True})
+        self.storage = get_storage(self.database)  # keeps finished trials in memory
+        self.study = optuna.create_study(
+            storage=self.storage,
+            study_name=self.name,
+            direction="minimize" if self.minimise else "maximize",
+            load_if_exists=True,
+        )
+        self.study_id = self.storage.get_study_id_from_name(self.name)
+        self.unfinished: list[FrozenTrial] = []  # begun by an earlier process and not yet handed out by this one
+        self.recorded = 0  # epochs in the study
+        self.started = 0
+        self.ended = 0
+        for trial in self.study.get_trials(deepcopy=False):
+            self.started += 1
+            self.recorded += len(epochs(trial))
+            if trial.state.is_finished():
+                self.ended += 1
+            elif "end" in trial.user_attrs:  # its process died between the two writes of an ending
+                self._tell(trial.number, trial.user_attrs["end"])
+            else:
+                self.unfinished.append(trial)
+
+    @property
+    def shown_url(self) -> str:
+        return re.sub(r"://[^@/]*@", "://", self.url)  # without a password
+
+    def close(self) -> None:
+        self.database.remove_session()
+        self.database.engine.dispose()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StudyBook:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("study", "_live", "_reported")}
+        left = ("database", "storage", "study", "unfinished")
+        return {key: value for key, value in self.__dict__.items() if key not in left}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._live, self._reported, self._ended = {}, set(), 0
-        self.study = optuna.load_study(storage=self.url, study_name=self.family)
+        self._open()
 
     def suggest(self) -> tuple[int, dict[str, Any]] | None:
         """(trial number, flat params), written to the database before anyone sees it; None when there are no more."""
-        number = len(self._live)
+        number = self.started
         if number >= self.trials:
             return None
-        trial = suggest.ask(self.study, self.algorithm, self.ranges, seed=self.seed, number=number)
-        if trial is None:
+        params = (
+            self.first[number]
+            if number < len(self.first)
+            else suggest(
+                optuna.load_study(study_name=self.name, storage=self.storage),  # a Study keeps the trials it has seen
+                self.algorithm,
+                self.ranges,
+                seed=self.seed,
+                number=number,
+                index=number - len(self.first),
+            )
+        )
+        if params is None:
             return None
-        self._live[trial.number] = trial
-        return trial.number, {**trial.params, **self.fixed}
+        trial = create_trial(state=TrialState.RUNNING, params=dict(params), distributions=self.ranges)
+        self.storage.create_new_trial(self.study_id, trial)  # one transaction
+        self.started += 1
+        return number, {**params, **self.fixed}
 
     def record(self, number: int, epoch: Mapping[str, Any]) -> None:
-        """Note one epoch: `epoch` holds number, value, and whatever else belongs to the curve (JSON values)."""
-        trial = self._live[number]
-        trial.set_user_attr(f"epoch {epoch['number']:05d}", dict(epoch))
-        if (number, epoch["number"]) not in self._reported:  # Tune repeats a function's last result; PBT goes back
-            self._reported.add((number, epoch["number"]))
-            trial.report(epoch["value"], epoch["number"])
+        """Note one epoch: `epoch` holds number, value, and whatever else belongs to the curve (JSON values).
+
+        An epoch that is there keeps its place and is written over: Tune repeats a function's last result, PBT goes
+        back, and a trial that lost its last state trains an epoch again.
+        """
+        trial_id, key = self._id(number), _key(epoch["number"])
+        before = self.storage.get_trial(trial_id).user_attrs.get(key)
+        place = self.recorded if before is None else before["place"]
+        self.storage.set_trial_user_attr(trial_id, key, {**epoch, "place": place})
+        self.storage.set_trial_intermediate_value(trial_id, epoch["number"], epoch["value"])
+        self.recorded += before is None
 
     def finish(self, number: int, state: str, *, reason: str, value: float | None, params: Mapping[str, Any]) -> None:
         """Note how a trial ended: complete, pruned or failed, why, its value and the params it ended with."""
-        trial = self._live[number]
-        for key, note in (("state", state), ("reason", reason), ("value", value), ("params", dict(params))):
-            trial.set_user_attr(key, note)  # params: those it ended with; they differ from the first ones under PBT
-        self._ended += 1
-        match state:
+        # Those it ended with: under PBT they differ from the first ones.
+        end = {"state": state, "reason": reason, "value": value, "params": dict(params)}
+        self.storage.set_trial_user_attr(self._id(number), "end", end)
+        self._tell(number, end)
+
+    def _tell(self, number: int, end: Mapping[str, Any]) -> None:
+        match end["state"]:
             case "complete":
-                self.study.tell(trial, value)
+                self.study.tell(number, end["value"])
             case "pruned":
-                self.study.tell(trial, state=TrialState.PRUNED)
+                self.study.tell(number, state=TrialState.PRUNED)
             case _:
-                self.study.tell(trial, state=TrialState.FAIL)
+                self.study.tell(number, state=TrialState.FAIL)
+        self.ended += 1
+
+    def _id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
 
     @property
     def open_trials(self) -> int:
         """How many trials were suggested and have not ended."""
-        return len(self._live) - self._ended
+        return self.started - self.ended
+
+    def all_trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
 
     def finished(self) -> list[FrozenTrial]:
-        return [t for t in self.study.get_trials(deepcopy=False) if "state" in t.user_attrs]
+        return [trial for trial in self.all_trials() if "end" in trial.user_attrs]
 
     def best(self) -> FrozenTrial | None:
         """The trial with the best value among all that were not failed; the earliest of equals."""
-        ranked = [t for t in self.finished() if t.user_attrs["state"] != "failed" and t.user_attrs["value"] is not None]
+        ranked = [t for t in self.finished() if ending(t)["state"] != "failed" and ending(t)["value"] is not None]
         sign = 1.0 if self.minimise else -1.0
-        return min(ranked, key=lambda t: (sign * t.user_attrs["value"], t.number), default=None)
+        return min(ranked, key=lambda t: (sign * ending(t)["value"], t.number), default=None)
+
+    def seconds(self) -> float:
+        """Seconds of search up to the last recorded epoch, over all processes that worked on it."""
+        return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
+
+
+def _key(epoch: int) -> str:
+    return f"epoch {epoch:05d}"
+
+
+def ending(trial: FrozenTrial) -> dict[str, Any]:
+    """How a finished trial ended: state, reason, value, params."""
+    end: dict[str, Any] = trial.user_attrs["end"]
+    return end
 
 
 def epochs(trial: FrozenTrial) -> list[dict[str, Any]]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from models.training import draw_seed
 
@@ -25,19 +24,23 @@ GRID_POINTS = 3  # of a range of numbers; choices all stand in the grid
 STARTUP_TRIALS = 6  # random ones, before a model of the space guides
 
 
-def ask(study: optuna.Study, algorithm: str, ranges: Ranges, *, seed: int, number: int) -> optuna.Trial | None:
-    """The study's next trial with a value for each range; None when a grid has been walked to its end."""
+def suggest(
+    study: optuna.Study, algorithm: str, ranges: Ranges, *, seed: int, number: int, index: int
+) -> dict[str, Any] | None:
+    """A value for each range, for trial `number`; None when a grid has been walked to its end.
+
+    `index` counts the trials that an algorithm has suggested: the first configurations are given, not suggested.
+    Nothing is written to the study.
+    """
     sampler_seed = draw_seed(seed, number) % 2**32
-    if not _has_waiting(study):
-        if algorithm == "grid":
-            point = grid_point(ranges, seed=seed, index=number - 1)
-            if point is None:
-                return None
-            study.enqueue_trial(point)
-        elif algorithm == "hyperopt":
-            study.enqueue_trial(_hyperopt(study, ranges, sampler_seed))
-    study.sampler = _sampler(algorithm, sampler_seed)
-    return study.ask(fixed_distributions=dict(ranges))
+    if algorithm == "grid":
+        return grid_point(ranges, seed=seed, index=index)
+    if algorithm == "hyperopt":
+        return _hyperopt(study, ranges, sampler_seed, number)
+    sampler = _sampler(algorithm, sampler_seed)
+    trial = create_trial(state=TrialState.RUNNING)
+    trial.number = number  # constant_liar leaves a trial out of what it learns from by its number
+    return {name: sampler.sample_independent(study, trial, name, d) for name, d in ranges.items()}
 
 
 def grid_size(ranges: Ranges) -> int:
@@ -83,12 +86,7 @@ def _sampler(algorithm: str, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-def _has_waiting(study: optuna.Study) -> bool:
-    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    return bool(list(islice(waiting, 1)))
-
-
-def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int) -> dict[str, Any]:
+def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int, number: int) -> dict[str, Any]:
     """What HyperOpt's TPE suggests after the study's finished trials."""
     from hyperopt import JOB_STATE_DONE, STATUS_OK, Trials, tpe
     from hyperopt.base import Domain
@@ -97,9 +95,7 @@ def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int) -> dict[str, Any]:
     history = Trials()
     sign = 1.0 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1.0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-        value = trial.value if trial.value is not None else trial.user_attrs.get("value")
-        if value is None:
-            continue
+        value = trial.user_attrs["end"]["value"]
         encoded = {name: [_encode(d, trial.params[name])] for name, d in ranges.items()}
         tid = trial.number
         misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "workdir": None, "vals": encoded}
@@ -111,7 +107,7 @@ def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int) -> dict[str, Any]:
     history.refresh()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # HyperOpt's own use of deprecated numpy and networkx names
-        new = tpe.suggest([len(study.trials)], domain, history, seed, n_startup_jobs=STARTUP_TRIALS)
+        new = tpe.suggest([number], domain, history, seed, n_startup_jobs=STARTUP_TRIALS)
     values = new[0]["misc"]["vals"]
     return {name: _decode(d, values[name][0]) for name, d in ranges.items()}
 

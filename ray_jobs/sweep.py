@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -11,45 +12,78 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
-from ray.tune.integration.ray_train import CHECKPOINT_PATH_KEY
+from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from models.crossval import Problem
 from ray_jobs import schedulers
+from ray_jobs.checkpoints import CannotWriteError, Checkpoints
 from ray_jobs.cluster import fitting
 from ray_jobs.config import Config
 from ray_jobs.distributed_trial import distributed_trial
-from ray_jobs.study import StudyBook
-from ray_jobs.trial import WarmTrial
+from ray_jobs.schedulers import Replayable
+from ray_jobs.study import StudyBook, epochs
+from ray_jobs.trial import WarmTrial, failure_file, trial_states
 
-MAX_FAILURES = 2  # of the machine under a trial: a killed worker is started again from the last checkpoint
+MAX_FAILURES = 2  # deaths of a trial's process that are borne; each time it goes on from its last state
+
+
+class HaltedError(Exception):
+    """The sweep cannot go on: one line says why; what was recorded is whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
+    """A sweep that has ended."""
+
     search_seconds: float
-    checkpoints: dict[int, Path]  # trial number -> its last state, all folds
+    folder: Path  # of states and failures
+    owner: dict[str, Any]  # of the states
+
+    def states(self, number: int) -> Checkpoints:
+        return trial_states(self.folder, self.owner, number)
+
+
+class Halt:
+    """Why the sweep must end now, once somebody has found a reason.
+
+    Tune wraps what a callback raises, or only logs it; so each of ours notes it here, and `Recorder` ends the sweep.
+    """
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def __call__(self, reason: str) -> None:
+        self.reason = self.reason or reason
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Halt:
+        return self
 
 
 class StudySearch(Searcher):
-    """Hands out the trials of a `StudyBook`; `Endings` tells it how they ended.
+    """Hands out the trials of a `StudyBook`, those first that an earlier process began; `Endings` tells how they ended.
 
     No more than `ahead` trials are open at one time: those that run and the one that comes next, so that each is
     suggested after as many results as can be had.
     """
 
-    def __init__(self, book: StudyBook, shared: dict[str, Any], ahead: int) -> None:
+    def __init__(self, book: StudyBook, shared: dict[str, Any], ahead: int, halt: Halt) -> None:
         super().__init__(metric="value", mode="min" if book.minimise else "max")
         self.book = book
         self.shared = shared
         self.ahead = ahead
+        self.halt = halt
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if self.book.open_trials >= self.ahead:
+        if not self.book.unfinished and self.book.open_trials >= self.ahead:
             return None
-        drawn = draw(self.book, self.shared)
+        try:
+            drawn = draw(self.book, self.shared)
+        except Exception as error:
+            self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+            drawn = None
         return str(Searcher.FINISHED) if drawn is None else drawn
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -63,73 +97,134 @@ class StudySearch(Searcher):
 
 
 def draw(book: StudyBook, shared: dict[str, Any]) -> dict[str, Any] | None:
-    """The config of the study's next trial; what is ours lies under one key, which PBT's mutations can reach."""
-    suggestion = book.suggest()
-    if suggestion is None:
-        return None
-    number, params = suggestion
-    return {"trial": {**shared, "number": number, "params": params}}
+    """The config of the next trial; what is ours lies under one key, which PBT's mutations can reach."""
+    if book.unfinished:
+        trial = book.unfinished.pop(0)
+        number, params, heard = trial.number, {**trial.params, **book.fixed}, len(epochs(trial))
+    else:
+        suggestion = book.suggest()
+        if suggestion is None:
+            return None
+        (number, params), heard = suggestion, 0
+    return {"trial": {**shared, "number": number, "params": params, "heard": heard}}
 
 
 class Endings(Callback):
-    """Notes how each trial ended, and where its last state lies."""
+    """Notes how each trial ended, and keeps the states of the best one alone."""
 
-    def __init__(self, book: StudyBook) -> None:
+    def __init__(self, book: StudyBook, swept: Swept, halt: Halt) -> None:
         self.book = book
-        self.paths: dict[int, Path] = {}
+        self.swept = swept
+        self.halt = halt
+        best = book.best()
+        self.best = best.number if best else None
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.book.numbers.setdefault(trial.trial_id, trial.config["trial"]["number"])
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        result, params = trial.last_result or {}, trial.config["trial"]["params"]
-        number = self.book.numbers[trial.trial_id]
-        value, done = result.get("value"), bool(result.get("finished"))
-        if value is not None and not math.isfinite(value):
-            self.book.finish(number, "failed", reason=f"the metric became {value}", value=None, params=params)
+        result = trial.last_result or {}
+        if self.halt.reason:
+            return  # it goes on when the sweep does
+        if "failed" in result:
+            self._fail(trial, str(result["failed"]))
             return
-        state = "complete" if done else "pruned"
-        reason = "finished" if done else f"stopped after epoch {result.get('number', 0)}"
-        self.book.finish(number, state, reason=reason, value=value, params=params)
+        value = result.get("value")
+        if value is not None and not math.isfinite(value):
+            self._finish(trial, "failed", f"the metric became {value} in epoch {result.get('number')}", None)
+            return
+        if value is None:  # never began
+            self._finish(trial, "pruned", "the time was up before its first epoch", None)
+            return
+        done = bool(result.get("finished"))
+        self._finish(
+            trial,
+            "complete" if done else "pruned",
+            "finished" if done else f"stopped after epoch {result['number']}",
+            value,
+        )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         file = Path(trial.error_file) if trial.error_file else None
-        text = file.read_text().strip() if file and file.exists() else ""
-        reason, params = text.splitlines()[-1] if text else "an exception", trial.config["trial"]["params"]
+        self._fail(trial, file.read_text(encoding="utf8") if file and file.exists() else "an exception")
+
+    def _fail(self, trial: Any, text: str) -> None:
+        """`text` is a traceback, or what Ray says of a process that died."""
+        if CannotWriteError.__name__ in text:  # of a worker inside a trial
+            self.halt(_last_line(text).removeprefix(f"{CannotWriteError.__module__}.{CannotWriteError.__name__}: "))
+            return
+        file = failure_file(self.swept.folder, self._number(trial))
+        hung = file.exists()  # the watchdog has written where it stood
+        reason = "hung: an epoch took longer than search.epoch_timeout" if hung else _last_line(text)
+        try:
+            file.parent.mkdir(exist_ok=True, mode=0o700)
+            with file.open("a", encoding="utf8") as log:
+                log.write(text + "\n")
+        except OSError as error:
+            self.halt(f"cannot write {file}: {error.strerror}")
+            return
+        self._finish(trial, "failed", reason, None)
+
+    def _finish(self, trial: Any, state: str, reason: str, value: float | None) -> None:
+        number = self._number(trial)
+        try:
+            params = (trial.last_result or {}).get("params") or trial.config["trial"]["params"]
+            self.book.finish(number, state, reason=reason, value=value, params=params)
+            best = self.book.best()
+        except Exception as error:
+            self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+            return
+        now = best.number if best else None
+        for other in (number, self.best):
+            if other is not None and other != now:
+                self.swept.states(other).remove()
+        self.best = now
+
+    def _number(self, trial: Any) -> int:
         # A trial may fail before it has started.
-        number = self.book.numbers.get(trial.trial_id, trial.config["trial"]["number"])
-        self.book.finish(number, "failed", reason=reason, value=None, params=params)
-
-    def on_checkpoint(self, iteration: int, trials: list[Any], trial: Any, checkpoint: Any, **info: Any) -> None:
-        self.paths[self.book.numbers[trial.trial_id]] = Path(checkpoint.path)
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        if CHECKPOINT_PATH_KEY in result:  # of the workers inside the trial
-            self.paths[self.book.numbers[trial.trial_id]] = Path(result[CHECKPOINT_PATH_KEY])
+        return int(self.book.numbers.get(trial.trial_id, trial.config["trial"]["number"]))
 
 
 class Recorder(Stopper):
-    """Writes every epoch to the study before the scheduler hears of it; ends a sweep whose time is spent."""
+    """Writes every epoch to the study before the scheduler hears of it; ends a sweep whose time is spent, or halted."""
 
-    def __init__(self, book: StudyBook, began: float, deadline: float) -> None:
+    def __init__(self, book: StudyBook, halt: Halt, before: float, time_budget: float | None) -> None:
         self.book = book
-        self.began = began
-        self.deadline = deadline
+        self.halt = halt
+        self.began = time.monotonic() - before  # `before`: seconds that earlier processes have searched
+        self.time_budget = time_budget or math.inf
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        epoch = {key: result[key] for key in _EPOCH_KEYS}
-        epoch["ended"] = time.time() - self.began
-        epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
-        self.book.record(self.book.numbers[trial_id], epoch)
-        return time.time() > self.deadline
+        if "halt" in result:
+            self.halt(str(result["halt"]))
+        if self.halt.reason or "failed" in result:
+            return True
+        if math.isfinite(result["value"]):
+            epoch = {key: result[key] for key in _EPOCH_KEYS}
+            epoch["ended"] = self.seconds()
+            epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
+            try:
+                self.book.record(self.book.numbers[trial_id], epoch)
+            except Exception as error:
+                self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+        return self.stop_all()
 
     def stop_all(self) -> bool:
-        return time.time() > self.deadline
+        return self.halt.reason is not None or self.seconds() > self.time_budget
+
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
 
 
-_EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds")
+_EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["an exception"])[-1]
 
 
 def sweep(
@@ -140,36 +235,100 @@ def sweep(
     *,
     callbacks: list[Callback],
 ) -> Swept:
-    """Run the trials of `book` to the end of its budget; Tune's files go to `folder`/tune-<family>."""
+    """Run the trials of `book` to the end of its budget, from where they stand.
+
+    States and failures lie in `folder`/sweep-<family> until the run is done, Tune's files in a folder in it. Raises
+    HaltedError where a disk or a database cannot be written.
+    """
     search, resources = config.search, config.resources
-    began = time.time()
-    shared = {
-        "family": book.family,
-        "fixed": {"fit.max_epochs": search.max_epochs},
-        "cpus": resources.cpus_per_trial,
-        "gpus": resources.gpus_per_trial,
-        "workers": resources.workers_per_trial,
-        "storage": str(folder / f"tune-{book.family}"),
-    }
+    before = book.seconds()
+    own = folder / f"sweep-{book.family}"
+    own.mkdir(exist_ok=True, mode=0o700)
+    shutil.rmtree(own / "tune", ignore_errors=True)  # of an earlier process: a cache that nobody reads
+    owner = {"family": book.family, "seed": search.seed, "data": problem.table.fingerprint}
+    halt = Halt()
+    recorder = Recorder(book, halt, before, search.time_budget)
+    swept = Swept(search_seconds=0.0, folder=own, owner=owner)
+    scheduler = schedulers.make(
+        search.scheduler,
+        minimise=book.minimise,
+        max_epochs=search.max_epochs,
+        ranges=book.ranges,
+        seed=search.seed,
+    )
+    _replay(book, scheduler)
+    _tidy(book, swept)
+    if book.unfinished or book.started < book.trials:
+        shared = {
+            "family": book.family,
+            "fixed": {"fit.max_epochs": search.max_epochs},
+            "cpus": resources.cpus_per_trial,
+            "gpus": resources.gpus_per_trial,
+            "workers": resources.workers_per_trial,
+            "storage": str(own / "tune"),
+            "folder": str(own),
+            "owner": owner,
+            "epoch_timeout": search.epoch_timeout,
+            "exploits": search.scheduler == "pbt",
+        }
+        _tune(config, problem, book, shared, scheduler, recorder, [Endings(book, swept, halt), *callbacks], halt)
+    if halt.reason:
+        raise HaltedError(halt.reason)
+    for trial in book.all_trials():  # the time was up while they ran
+        if "end" not in trial.user_attrs:
+            _prune(book, trial, "the time was up")
+    _tidy(book, swept)
+    return Swept(search_seconds=recorder.seconds(), folder=own, owner=owner)
+
+
+def _replay(book: StudyBook, scheduler: TrialScheduler) -> None:
+    """Show a new scheduler what the study holds; a trial that it stops there had its process die before its ending."""
+    if not isinstance(scheduler, Replayable) or not book.recorded:
+        return
+    came = [(epoch["place"], trial.number, epoch) for trial in book.all_trials() for epoch in epochs(trial)]
+    stopped = scheduler.replay((number, epoch) for _, number, epoch in sorted(came, key=lambda each: each[0]))
+    for trial in [t for t in book.unfinished if t.number in stopped and not epochs(t)[-1]["finished"]]:
+        book.unfinished.remove(trial)
+        _prune(book, trial, f"stopped after epoch {len(epochs(trial))}")
+
+
+def _prune(book: StudyBook, trial: Any, reason: str) -> None:
+    curve = epochs(trial)
+    value = curve[-1]["value"] if curve else None
+    book.finish(trial.number, "pruned", reason=reason, value=value, params={**trial.params, **book.fixed})
+
+
+def _tidy(book: StudyBook, swept: Swept) -> None:
+    """Of the trials that have ended, only the best one's states are needed."""
+    best = book.best()
+    for trial in book.finished():
+        if best is None or trial.number != best.number:
+            swept.states(trial.number).remove()
+
+
+def _tune(
+    config: Config,
+    problem: Problem,
+    book: StudyBook,
+    shared: dict[str, Any],
+    scheduler: TrialScheduler,
+    recorder: Recorder,
+    callbacks: list[Callback],
+    halt: Halt,
+) -> None:
+    search = config.search
     trainable, per_trial, concurrent = _trainable(config)
-    slots = fitting(resources)
+    slots = fitting(config.resources)
     # Tune starts one waiting trial after the other, seconds each, unless it may hold as many as there are slots.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     # HyperBand's paused trials are open, too: it needs all of a bracket before it decides.
     ahead = search.trials if search.scheduler == "hyperband" else slots + 1
-    endings = Endings(book)
-    tuner = Tuner(
+    Tuner(
         tune.with_resources(tune.with_parameters(trainable, problem=problem), per_trial),
         **_source(config, book, shared),
         tune_config=TuneConfig(
-            search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared, ahead),
-            scheduler=schedulers.make(
-                search.scheduler,
-                minimise=book.minimise,
-                max_epochs=search.max_epochs,
-                ranges=book.ranges,
-                seed=search.seed,
-            ),
+            search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared, ahead, halt),
+            scheduler=scheduler,
             num_samples=1 if search.scheduler == "pbt" else search.trials,
             max_concurrent_trials=concurrent,
             reuse_actors=trainable is WarmTrial,
@@ -177,25 +336,24 @@ def sweep(
             trial_name_creator=_trial_folder,
         ),
         run_config=RunConfig(
-            name=f"tune-{book.family}",
-            storage_path=str(folder),
+            name="tune",
+            storage_path=shared["folder"],
             verbose=0,
-            callbacks=[endings, *callbacks],
-            stop=Recorder(book, began, began + search.time_budget if search.time_budget else math.inf),
-            checkpoint_config=CheckpointConfig(checkpoint_at_end=trainable is WarmTrial),
+            callbacks=callbacks,
+            stop=recorder,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
         ),
-    )
-    tuner.fit()
-    return Swept(search_seconds=time.time() - began, checkpoints=endings.paths)
+    ).fit()
 
 
 def _source(config: Config, book: StudyBook, shared: dict[str, Any]) -> dict[str, Any]:
     """PBT takes no searcher: its population is drawn from the study at once, the default among it."""
     if config.search.scheduler != "pbt":
         return {}
-    population = [draw(book, shared) for _ in range(config.search.trials)]
-    return {"param_space": {"trial": tune.grid_search([each["trial"] for each in population if each])}}
+    population = []
+    while drawn := draw(book, shared):
+        population.append(drawn["trial"])
+    return {"param_space": {"trial": tune.grid_search(population)}}
 
 
 def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:

@@ -16,7 +16,7 @@ from models.metrics import METRICS, score, score_by_step
 from ray_jobs import cluster, ship
 from ray_jobs.config import Config
 from ray_jobs.run_folder import predictions
-from ray_jobs.study import StudyBook, epochs, spread
+from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.winner import Winner
 
@@ -26,7 +26,7 @@ def trials_table(books: list[StudyBook]) -> pd.DataFrame:
     rows = []
     for book in books:
         for trial in book.finished():
-            notes, curve = trial.user_attrs, epochs(trial)
+            notes, curve = ending(trial), epochs(trial)
             last = curve[-1] if curve else {}
             folds = [float(value) for value in last.get("folds", [])]
             rows.append(
@@ -177,7 +177,7 @@ def summary(
                 {"name": fold.name, "train_spans": fold.train_spans, "valid_spans": fold.valid_spans}
                 for fold in (*problem.split.folds, problem.split.final)
             ],
-            "trials": Counter(trial.user_attrs["state"] for book in books for trial in book.finished()),
+            "trials": Counter(ending(trial)["state"] for book in books for trial in book.finished()),
             "search_seconds": searching,
             "training_seconds": training,
             "validation_seconds": validating,

@@ -20,7 +20,7 @@ from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import family as family_module
 from models.training import Config as FitConfig
-from ray_jobs import cluster, config, display, prepare, run_folder, ship
+from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
 from ray_jobs.config import Config
 from ray_jobs.final import train_final
 from ray_jobs.search import exit_codes
@@ -31,7 +31,7 @@ _KEYS = ("family", "params", "epochs")
 
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Run from the command line; returns the run's folder."""
-    with exit_codes():
+    with exit_codes(), interrupt.raised():
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         own.add_argument("--params")
         own.add_argument("--workers", default="1")

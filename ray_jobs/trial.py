@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import math
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +16,19 @@ import torch
 from ray import tune
 
 from models.crossval import CrossValidation, FoldsEpoch, Problem
+from ray_jobs.checkpoints import CannotWriteError, Checkpoints
 from search_spaces import unflatten
 
-STATE_FILE = "state.pt"
+_STATE_FILE = "state.pt"  # in Tune's own checkpoints, which pause a trial or hand its state to another
 
 
 class WarmTrial(tune.Trainable):
-    """config: {"trial": {"number", "family", "params" (flat), "fixed" (params of all trials), "cpus", "gpus"}}."""
+    """config: {"trial": {"number", "family", "params" (flat), "fixed" (params of all trials), "cpus", "gpus",
+    "heard" (the last epoch that the study knows of), "folder" (of states and failures), "owner" (of the states),
+    "epoch_timeout" (seconds), "exploits" (whether a trial may be given another's state)}}.
+
+    A trial goes on from its newest state in `folder`, whoever wrote it: an earlier process, or an actor that died.
+    """
 
     def setup(self, config: dict[str, Any], problem: Problem) -> None:
         """`problem` is fetched once an actor; its arrays stay mapped from the object store for all its trials."""
@@ -28,31 +38,124 @@ class WarmTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.config = new_config
-        own = new_config["trial"]
-        device = "cuda" if own["gpus"] and torch.cuda.is_available() else "cpu"
-        params = unflatten({**own["params"], **own["fixed"]})
-        self.cv = CrossValidation(self.problem, own["family"], params, trial=own["number"], device=device)
-        self.iterator = self.cv.epochs()
+        self.own = new_config["trial"]
+        self.run: TrialRun | None = None  # built in `step`, where what goes wrong ends this trial and not the actor
         return True
 
     def step(self) -> dict[str, Any]:
-        epoch = next(self.iterator)
-        return {**report(epoch), "done": epoch.last or not math.isfinite(epoch.value)}
+        with ending_badly() as failure:
+            failure.result = self._begun().epoch()
+        return failure.result
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        torch.save(self.cv.state_dict(), Path(checkpoint_dir) / STATE_FILE)
+        torch.save(self._begun().cv.state_dict(), Path(checkpoint_dir) / _STATE_FILE)
 
     def load_checkpoint(self, checkpoint: str) -> None:
-        self.cv.load_state_dict(read_state(Path(checkpoint)))
+        state = torch.load(Path(checkpoint) / _STATE_FILE, weights_only=True)
+        self._begun().go_on_from(state)
 
     def cleanup(self) -> None:
-        del self.cv, self.iterator
+        self.run = None
+
+    def _begun(self) -> TrialRun:
+        if self.run is None:
+            # Under PBT the config may be another trial's; the name is always this one's.
+            number = int(str(self.trial_name).rpartition("-")[2])
+            device = "cuda" if self.own["gpus"] and torch.cuda.is_available() else "cpu"
+            self.run = TrialRun(self.own, self.problem, number=number, device=device)
+        return self.run
 
 
-def read_state(checkpoint: Path) -> dict[str, Any]:
-    """A saved state: tensors, numbers and text only; anything else in the file is refused by torch."""
-    state: dict[str, Any] = torch.load(checkpoint / STATE_FILE, weights_only=True)
-    return state
+class TrialRun:
+    """One trial's cross-validation with its states on disk; what `WarmTrial` and each distributed worker hold."""
+
+    def __init__(self, own: dict[str, Any], problem: Problem, *, number: int, device: Any, writes: bool = True) -> None:
+        """`writes` is false for all workers of a trial but the first."""
+        self.own = own
+        self.writes = writes
+        self.states = trial_states(own["folder"], own["owner"], number)
+        self.failure = failure_file(own["folder"], number)
+        self.said: list[str] = []
+        self.pending: dict[str, Any] | None = None
+        # Under PBT the config may be another trial's, whose state Tune hands over next.
+        found = self.states.newest() if own["number"] == number else None
+        self.params: dict[str, Any] = own["params"]
+        if found is not None and own["exploits"]:
+            self.params = found.report["params"]  # those that it had taken over
+        params = unflatten({**self.params, **own["fixed"]})
+        self.cv = CrossValidation(problem, own["family"], params, trial=number, device=device)
+        self.iterator = self.cv.epochs()
+        if found is not None:
+            self.cv.load_state_dict(found.state)
+            self.said = [*found.passed_over, f"goes on after epoch {found.report['number']}"]
+            if found.report["number"] > own["heard"] or found.report["finished"]:
+                self.pending = found.report  # it was trained, but perhaps nobody has heard of it
+
+    def epoch(self) -> dict[str, Any]:
+        """Train one more epoch of every fold; its report, once its state is safe."""
+        if self.pending is not None:
+            result, self.pending = self.pending, None
+        else:
+            with _time_limit(self.own["epoch_timeout"], self.failure):
+                epoch = next(self.iterator)
+            result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
+            if math.isfinite(epoch.value) and self.writes and self.states.due(epoch.train_seconds):
+                self.states.save(self.cv.state_dict(), result)
+        said, self.said = self.said, []
+        return {**result, "said": said, "done": result["finished"] or not math.isfinite(result["value"])}
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Take a state that Tune hands over, unless the trial's own on disk is further."""
+        given, own = (max(each) for each in ([f["done"] for f in state["folds"]], [t.done for t in self.cv.trainings]))
+        if self.own["exploits"]:
+            self.states.remove()  # what it did before counts no more
+        if given >= own or self.own["exploits"]:
+            self.cv.load_state_dict(state)
+            self.pending = None  # Tune has heard of it
+
+
+class Failure:
+    result: dict[str, Any]
+
+
+@contextmanager
+def ending_badly() -> Iterator[Failure]:
+    """What goes wrong inside becomes `result`: the end of the trial ("failed"), or of the whole sweep ("halt")."""
+    failure = Failure()
+    try:
+        yield failure
+    except CannotWriteError as error:  # a full or read-only disk: the next trial would fare no better
+        failure.result = {"halt": str(error), "value": math.nan, "done": True}
+    except Exception:
+        failure.result = {"failed": traceback.format_exc(), "value": math.nan, "done": True}
+
+
+@contextmanager
+def _time_limit(seconds: float, file: Path) -> Iterator[None]:
+    """End the process, its stack written to `file`, when what is inside takes longer; a thread that needs no GIL does.
+
+    Tune starts the trial again from its last state, as after any other death of its process.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with file.open("a", encoding="utf8") as log:
+        start = log.tell()
+        faulthandler.dump_traceback_later(seconds, exit=True, file=log)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+    if start == 0:
+        file.unlink(missing_ok=True)
+
+
+def trial_states(folder: str | Path, owner: dict[str, Any], number: int) -> Checkpoints:
+    """The states of trial `number`; `owner` says of which study."""
+    return Checkpoints(Path(folder) / "checkpoints" / f"trial-{number:05d}", {**owner, "trial": number})
+
+
+def failure_file(folder: str | Path, number: int) -> Path:
+    """Where the traceback of a failed trial is found."""
+    return Path(folder) / "failures" / f"trial-{number:05d}.txt"
 
 
 def report(epoch: FoldsEpoch) -> dict[str, Any]:

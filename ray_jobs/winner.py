@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,13 +14,13 @@ from torch import nn
 from models.crossval import CrossValidation, Problem
 from models.export import Average
 from ray_jobs import ship
+from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.config import Config
 from ray_jobs.final import train_final
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.ship import Shipped
-from ray_jobs.study import StudyBook, epochs, spread
+from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
-from ray_jobs.trial import read_state
 from search_spaces import at_edge, unflatten
 
 
@@ -49,10 +50,10 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     best = book.best()
     if best is None:
         raise NoWinnerError(_why_none(config, book))
-    params: dict[str, Any] = best.user_attrs["params"]
+    params: dict[str, Any] = ending(best)["params"]
     whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
     cv = CrossValidation(problem, book.family, whole, trial=best.number)
-    cv.load_state_dict(read_state(swept.checkpoints[best.number]))
+    _restore(cv, swept.states(best.number), epochs(best)[-1]["number"])
     folds = [float(value) for value in epochs(best)[-1]["folds"]]
     n_epochs = max(1, round(float(np.median(epochs(best)[-1]["best_epochs"]))))
     out_of_fold = []
@@ -66,7 +67,7 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
         if kind == "refit"
         else Average(t.model for t in cv.trainings)
     )
-    value, std = float(best.user_attrs["value"]), spread(folds)
+    value, std = float(ending(best)["value"]), spread(folds)
     shipped = ship.ship(
         model,
         problem,
@@ -92,14 +93,26 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     )
 
 
+def _restore(cv: CrossValidation, states: Checkpoints, epoch: int) -> None:
+    """Bring `cv` to where its trial ended: its newest state, and the epochs that it may lack trained again."""
+    found = states.newest()
+    if found is not None:
+        cv.load_state_dict(found.state)
+        for sentence in found.passed_over:
+            print(f"note: {sentence}; what is lacking is trained again", file=sys.stderr)
+    iterator = cv.epochs()
+    while max(training.done for training in cv.trainings) < epoch:
+        next(iterator)
+
+
 class NoWinnerError(Exception):
     """No trial of a family has a score: one line says why."""
 
 
 def _why_none(config: Config, book: StudyBook) -> str:
-    failed = [t for t in book.finished() if t.user_attrs["state"] == "failed"]
+    failed = [t for t in book.finished() if ending(t)["state"] == "failed"]
     if failed:
-        reason = failed[0].user_attrs["reason"]
+        reason = ending(failed[0])["reason"]
         return f"all {len(failed)} trials of {book.family} failed, the first with: {reason}"
     budget = config.search.time_budget
     return f"search.time_budget={budget} ended before the first epoch of {book.family}; give more seconds"

@@ -19,7 +19,7 @@ from models.export import export_onnx
 from models.predictor import Predictor
 from ray_jobs import cluster, config, prepare, search, ship, train
 from ray_jobs.config import Config
-from ray_jobs.study import StudyBook, epochs
+from ray_jobs.study import StudyBook, ending, epochs
 from ray_jobs.sweep import Swept, sweep
 from search_spaces import load
 
@@ -84,18 +84,25 @@ def test_every_algorithm_and_scheduler_ends_the_trials_it_began(
     assert all(t.state.is_finished() for t in book.study.trials)
     assert trials[0].params == {**load("linear").default, "window.lookback": 24}
     assert {t.params["window.lookback"] for t in trials} == {12, 24}
-    assert set(swept.checkpoints) == set(range(8))
+    best = book.best()
+    assert best is not None
+    kept = {path.name for path in (swept.folder / "checkpoints").iterdir()}
+    assert kept == {f"trial-{best.number:05d}"}, "only the best trial's states are needed after the sweep"
+    state = swept.states(best.number).newest()
+    assert state is not None
+    at = state.report["number"]  # epochs as short as these are not all worth a state
+    assert state.report["value"] == {e["number"]: e["value"] for e in epochs(best)}[at]
     for trial in trials:
         curve = epochs(trial)
         assert [e["number"] for e in curve] == list(range(1, len(curve) + 1))
-        assert trial.user_attrs["value"] == curve[-1]["value"] == pytest.approx(np.mean(curve[-1]["folds"]))
+        assert ending(trial)["value"] == curve[-1]["value"] == pytest.approx(np.mean(curve[-1]["folds"]))
         assert len(curve[-1]["folds"]) == 5
-    states = [t.user_attrs["state"] for t in trials]
+    states = [ending(t)["state"] for t in trials]
     assert set(states) <= ({"complete"} if scheduler in ("none", "pbt") else {"complete", "pruned"})
     if scheduler == "asha":
-        assert {len(epochs(t)) for t in trials if t.user_attrs["state"] == "pruned"} <= {1, 3}
+        assert {len(epochs(t)) for t in trials if ending(t)["state"] == "pruned"} <= {1, 3}
     if scheduler == "pbt":
-        assert any(t.user_attrs["params"] != {**t.params} for t in trials), "no trial took another's weights"
+        assert any(ending(t)["params"] != {**t.params} for t in trials), "no trial took another's weights"
 
 
 def test_one_trial_at_a_time_repeats_to_the_last_digit(table: Path, tmp_path: Path) -> None:
@@ -104,7 +111,7 @@ def test_one_trial_at_a_time_repeats_to_the_last_digit(table: Path, tmp_path: Pa
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         _, book, _ = run_sweep(settings(table, tmp_path, *flags), tmp_path / name, family="lstm")
-        found.append([(t.params, t.user_attrs["state"], [e["value"] for e in epochs(t)]) for t in book.finished()])
+        found.append([(t.params, ending(t)["state"], [e["value"] for e in epochs(t)]) for t in book.finished()])
     assert found[0] == found[1]
 
 
@@ -162,7 +169,7 @@ def test_workers_inside_a_trial_score_as_one_worker_does(table: Path, tmp_path: 
         flags = ["--trials", "1", "--max-epochs", "2", "--resources.workers_per_trial", workers]
         (tmp_path / workers).mkdir()
         _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path / workers)
-        assert 0 in swept.checkpoints
+        assert swept.states(0).newest() is not None
         values.append([e["value"] for e in epochs(book.finished()[0])])
     assert values[1] == pytest.approx(values[0], rel=1e-4)
 

@@ -180,7 +180,7 @@ def _search(study: optuna.Study) -> Search:
 
 def _last_value(trial: FrozenTrial) -> float:
     """The value a trial ended with, or the last it reported; NaN where it has none."""
-    known = trial.value if trial.value is not None else trial.user_attrs.get("value")
+    known = trial.value if trial.value is not None else trial.user_attrs.get("end", {}).get("value")
     if known is None and trial.intermediate_values:
         known = trial.intermediate_values[max(trial.intermediate_values)]
     return math.nan if known is None else float(known)

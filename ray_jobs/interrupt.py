@@ -1,0 +1,56 @@
+"""SIGINT and SIGTERM (Ctrl-C, `ray job stop`, a node that is taken away) as one exception in the main thread.
+
+Nothing has to be saved then: every epoch that anybody heard of is in the study, its state on disk. A second signal
+ends the process at once, which loses no more.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_CODE = 4
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_hear: Callable[[int, FrameType | None], None] | None = None  # within `raised`
+
+
+class Interrupted(BaseException):
+    """Not an Exception: what catches those, Tune among them, must not take it for a failure of its own."""
+
+
+def renew() -> None:
+    """Take the signals back from Ray, which puts handlers of its own in place when it starts."""
+    if _hear is not None:
+        for number in _SIGNALS:
+            signal.signal(number, _hear)
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Within, the first signal raises Interrupted, the next ends the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    heard = False
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        if heard:
+            os._exit(EXIT_CODE)
+        heard = True
+        raise Interrupted(signal.Signals(number).name)
+
+    global _hear
+    before = {number: signal.signal(number, hear) for number in _SIGNALS}
+    _hear = hear
+    try:
+        yield
+    finally:
+        _hear = None
+        if not heard:  # else the process is on its way out, and a second signal must still end it at once
+            for number, handler in before.items():
+                signal.signal(number, handler)

@@ -1,0 +1,283 @@
+"""What is done to sweeps, and what is counted afterwards.
+
+    python -m tests.faults.scenarios kill_driver=2 kill_actor=1 ...
+
+Each scenario disturbs so many sweeps at seeded random instants and lets them go on; the yardstick is the same for all.
+Its row is printed as one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.arena import Arena, Sweep, processes, wait_for
+
+TRIALS, EPOCHS = 6, 4
+
+
+@dataclass
+class Row:
+    """Sums over the instants of one scenario; `n` counts those that hit a sweep under way."""
+
+    fault: str
+    n: int = 0
+    trials_lost: int = 0
+    epochs_lost: int = 0  # acknowledged, then unreadable or changed
+    epochs_twice: int = 0  # trained again, at most of one running trial in one disturbance
+    counted_twice: int = 0
+    corrupted_accepted: int = 0
+    left_over: int = 0  # processes and temporary files
+    other_winner: int = 0
+    seconds_to_recover: float = 0.0  # the longest, from the start of the process that goes on to its first new epoch
+
+
+class Judge:
+    """Holds disturbed sweeps against one that nobody disturbed."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        calm = arena.whole("calm")
+        arena.trained()
+        self.calm = calm.summary()["best"]
+        self.values = calm.acknowledged()
+        self.ends = calm.ended()
+
+    def go_on(self, row: Row, name: str, before: dict[tuple[int, int], float]) -> None:
+        """Resume the run to its end and count; `before` is what had been acknowledged when it was disturbed."""
+        after = self.arena.begin(name, resume=True)
+        if len(before) < len(self.values):  # a reader at the end would keep the database's files from going
+            wait_for(lambda: len(after.acknowledged()) > len(before) or after.process.poll() is not None, 180, "epochs")
+            row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - after.began)
+        after.end(0)
+        self.count(row, after, before)
+
+    def count(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float]) -> None:
+        row.n += 1
+        row.left_over += len(sweep.left_over())  # before the database is opened, which makes files beside it
+        found, ends = sweep.acknowledged(), sweep.ended()
+        row.trials_lost += len(set(range(TRIALS)) - set(ends))
+        row.counted_twice += max(0, len(ends) - TRIALS)
+        row.epochs_lost += sum(found.get(key) != value for key, value in before.items())
+        trained = Counter(self.arena.trained())
+        again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
+        row.epochs_twice = max(row.epochs_twice, *again)
+        best = sweep.summary()["best"]
+        same = (best["trial"], best["value"], best["params"]) == tuple(
+            self.calm[key] for key in ("trial", "value", "params")
+        )
+        same = same and found == self.values
+        same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
+        row.other_winner += not same
+        wait_for(lambda: not processes("ray::WarmTrial"), 20, "actors to end")
+
+
+def kill_driver(judge: Judge, n: int, rng: random.Random) -> Row:
+    return _signal(judge, n, rng, Row("kill -9 driver"), signal.SIGKILL, -signal.SIGKILL)
+
+
+def terminate_driver(judge: Judge, n: int, rng: random.Random) -> Row:
+    return _signal(judge, n, rng, Row("SIGTERM to the driver"), signal.SIGTERM, 4)
+
+
+def interrupt_driver(judge: Judge, n: int, rng: random.Random) -> Row:
+    return _signal(judge, n, rng, Row("SIGINT to the driver"), signal.SIGINT, 4)
+
+
+def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.Signals, code: int) -> Row:
+    """At an instant drawn over the whole of the search and what follows it."""
+    for i in range(n):
+        name = f"{number.name.lower()}-{i}"
+        sweep = judge.arena.begin(name)
+        at = rng.randrange(len(judge.values) + 3)  # after so many epochs; the last ones lie in the final training
+        sweep.under_way(min(at, len(judge.values)))
+        time.sleep(rng.uniform(0, 0.3) if at < len(judge.values) else rng.uniform(0, 15))
+        sweep.send(number)
+        if sweep.end(code, 0) == 0:
+            judge.count(row, sweep, {})  # it was done before
+            continue
+        if code == 4:
+            assert "--resume --name" in sweep.said(), sweep.said()
+        judge.go_on(row, name, sweep.acknowledged())
+    return row
+
+
+def kill_actor(judge: Judge, n: int, rng: random.Random) -> Row:
+    """The process that trains dies; the sweep goes on by itself."""
+    row = Row("kill -9 one trial actor")
+    for i in range(n):
+        sweep = judge.arena.begin(f"actor-{i}")
+        sweep.under_way(1 + rng.randrange(len(judge.values) - 3))
+        time.sleep(rng.uniform(0, 0.1))
+        before = sweep.acknowledged()
+        began = time.monotonic()
+        for pid in processes("ray::WarmTrial"):
+            os.kill(pid, signal.SIGKILL)
+        wait_for(lambda s=sweep, b=before: len(s.acknowledged()) > len(b), 60, "the next epoch")
+        row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - began)
+        sweep.end(0)
+        judge.count(row, sweep, before)
+    return row
+
+
+def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
+    """A driver dies, and the newest state of each trial is truncated, changed by a bit, or another trial's."""
+    row = Row("states truncated, a bit flipped, swapped")
+    for i in range(n):
+        name = f"corrupt-{i}"
+        sweep = judge.arena.begin(name)
+        sweep.under_way(3 + rng.randrange(len(judge.values) - 4))
+        sweep.send(signal.SIGKILL)
+        sweep.end(-signal.SIGKILL)
+        spoiled = _spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
+        before = sweep.acknowledged()
+        after = judge.arena.begin(name, resume=True)
+        after.end(0)
+        said = after.said()
+        row.corrupted_accepted += sum(f"{path.parent.name}/{path.name} cannot be used" not in said for path in spoiled)
+        twice = row.epochs_twice  # what a spoiled state held is trained again: that is counted in its own way
+        judge.count(row, after, before)
+        row.epochs_twice = twice
+    return row
+
+
+def _spoil(trials: list[Path], rng: random.Random) -> list[Path]:
+    """Change the newest state of each trial that has not ended; those changed."""
+    spoiled = []
+    for trial in trials:
+        newest = max(trial.glob("epoch-*"), default=None)
+        if newest is None:
+            continue
+        file = newest / rng.choice(["state.pt", "report.json"])
+        content = bytearray(file.read_bytes())
+        if rng.random() < 0.5:
+            content = content[: rng.randrange(len(content))]
+        else:
+            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        file.write_bytes(content)
+        spoiled.append(newest)
+    return spoiled
+
+
+def one_name(judge: Judge, n: int, rng: random.Random) -> Row:
+    """Two sweeps of one name, then two that resume it, at the same moment: one of them works, the other is refused."""
+    row = Row("two sweeps with one name, two resumes at once")
+    for i in range(n):
+        name = f"twice-{i}"
+        pair = [judge.arena.begin(name) for _ in range(2)]
+        wait_for(lambda p=pair: any(s.process.poll() is not None for s in p), 120, "a refusal")
+        refused = next(s for s in pair if s.process.poll() is not None)
+        refused.end(2)
+        worker = next(s for s in pair if s is not refused)
+        worker.under_way(2)
+        worker.send(signal.SIGKILL)
+        worker.end(-signal.SIGKILL)
+        before = worker.acknowledged()
+        pair = [judge.arena.begin(name, resume=True) for _ in range(2)]
+        codes = sorted(s.process.wait(300) for s in pair)
+        # The second may come when the first is done: then there is nothing left to refuse.
+        assert codes in ([0, 2], [0, 0]), [s.said()[-500:] for s in pair]
+        judge.count(row, pair[0], before)
+    return row
+
+
+def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
+    """One trial of a sweep goes wrong by itself: it is failed with its reason, and the sweep goes on."""
+    row = Row("NaN loss, exception, hang in one of the trials")
+    expected = {"nan": "the metric became nan", "raise": "RuntimeError: a fault on purpose", "hang": "hung:"}
+    for kind in list(expected)[:n]:
+        arena = judge.arena
+        address = arena.environment.pop("RAY_ADDRESS", None)  # the plan is in the environment of the workers
+        try:
+            plan = json.dumps({"2": [kind, 2]})
+            limit = ["--search.epoch_timeout", "5"] if kind == "hang" else []
+            sweep = arena.whole(f"bad-{kind}", *limit, FAULTS_PLAN=plan)
+        finally:
+            if address:
+                arena.environment["RAY_ADDRESS"] = address
+        row.n += 1
+        row.left_over += len(sweep.left_over())
+        ends = sweep.ended()
+        row.trials_lost += len(set(range(TRIALS)) - set(ends))
+        assert ends[2]["state"] == "failed", ends[2]
+        assert ends[2]["reason"].startswith(expected[kind]), ends[2]
+        assert all(end["state"] != "failed" for number, end in ends.items() if number != 2), ends
+        if kind != "nan":
+            assert (sweep.folder / "failures" / "lstm" / "trial-00002.txt").exists()
+        arena.trained()
+    return row
+
+
+def full_disk(judge: Judge, n: int, rng: random.Random) -> Row:
+    """Runs on a small file system that fills up: one line names the path, and with room again the sweep goes on."""
+    row = Row("disk full")
+    arena = judge.arena
+    small = arena.folder / "small"
+    for i in range(n):
+        small.mkdir(exist_ok=True)
+        if os.system(f"mount -t tmpfs -o size=24m tmpfs {small}") != 0:
+            print("full_disk: mounting is not allowed here; nothing was tried", file=sys.stderr)
+            return row
+        runs, arena.runs = arena.runs, small
+        try:
+            sweep = arena.begin(f"full-{i}")
+            sweep.under_way(1 + rng.randrange(len(judge.values)))
+            with (small / "ballast").open("wb") as ballast:
+                try:
+                    while True:
+                        ballast.write(bytes(65536))
+                        ballast.flush()
+                except OSError:
+                    pass
+            sweep.end(4)
+            assert "Traceback" not in sweep.said(), sweep.said()[-3000:]
+            assert "cannot write" in sweep.said()
+            before = sweep.acknowledged()
+            (small / "ballast").unlink()
+            judge.go_on(row, f"full-{i}", before)
+        finally:
+            arena.runs = runs
+            os.system(f"umount -l {small}")
+    return row
+
+
+SCENARIOS: dict[str, Callable[[Judge, int, random.Random], Row]] = {
+    each.__name__: each
+    for each in (
+        kill_driver,
+        terminate_driver,
+        interrupt_driver,
+        kill_actor,
+        corrupt_states,
+        one_name,
+        bad_trials,
+        full_disk,
+    )
+}
+
+
+def main(asked: dict[str, int], seed: int = 0) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="fl-", dir="/tmp"))
+    arena = Arena(folder, trials=TRIALS, epochs=EPOCHS)
+    arena.start_ray()
+    try:
+        judge = Judge(arena)
+        for name, n in asked.items():
+            print(json.dumps(asdict(SCENARIOS[name](judge, n, random.Random(f"{seed} {name}")))), flush=True)
+    finally:
+        arena.stop_ray()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main({name: int(n) for name, _, n in (word.partition("=") for word in sys.argv[1:])})

@@ -1,0 +1,27 @@
+"""A few of the disturbances that `make faults` makes many of: nothing is lost, nothing counts twice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.arena import ROOT
+
+SHORT = ["terminate_driver=1", "corrupt_states=1"]  # the second kills the driver first
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+def test_disturbed_sweeps_end_as_undisturbed_ones_do() -> None:
+    command = [sys.executable, "-m", "tests.faults.arena", "tests.faults.scenarios", *SHORT]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [row["n"] for row in rows] == [1, 1]
+    for row in rows:
+        counted = {key: value for key, value in row.items() if key not in ("fault", "n", "seconds_to_recover")}
+        assert counted.pop("epochs_twice") <= 1, row
+        assert not any(counted.values()), row

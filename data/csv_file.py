@@ -58,6 +58,7 @@ def read_csv(raw: bytes, shown: str) -> pa.Table:
     header = raw[:end] if end >= 0 else raw
     single = b"," not in header
     if single:
+        _check_utf8(header, shown)
         _check_separator(header, shown)
         raw = raw.rstrip()  # in a single column a blank line is a missing value, except at the end
     options = pa.csv.ParseOptions(newlines_in_values=b'"' in raw, ignore_empty_lines=not single)

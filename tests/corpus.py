@@ -6,6 +6,7 @@ Every file is a table with the columns `time` and `load`, 60 hourly rows, in whi
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import lzma
@@ -109,7 +110,7 @@ def _shape() -> Iterator[Case]:
     yield Case("quoted numbers", "t.csv", csv({9: f'{TIMES[8]},"1.5"'}), None, "60 rows")
     yield Case("a page of HTML", "t.csv", b"<html><body>404 not found</body></html>", "cannot read")
     yield Case("JSON", "t.csv", b'[{"time": "2024-01-01", "load": 1}]\n', "no rows")
-    yield Case("an archive named .csv", "t.csv", gzip.compress(csv()), "not UTF-8")
+    yield Case("an archive named .csv", "t.csv", gzip.compress(csv(), mtime=0), "not UTF-8")
     yield Case("Parquet named .csv", "t.csv", parquet(), "not UTF-8")
 
 
@@ -201,7 +202,11 @@ def _times() -> Iterator[Case]:
 
 
 def _archives() -> Iterator[Case]:
-    for suffix, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)):
+    for suffix, pack in (
+        ("gz", functools.partial(gzip.compress, mtime=0)),
+        ("bz2", bz2.compress),
+        ("xz", lzma.compress),
+    ):
         whole = pack(csv())
         yield Case(f"{suffix} cut short", f"t.csv.{suffix}", whole[:-20], "cannot read")
         yield Case(

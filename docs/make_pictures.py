@@ -26,7 +26,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def terminal(run: Path) -> None:
-    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console = Console(record=True, width=130, file=io.StringIO(), force_terminal=True)
     say(console, RunFolder(Path("runs") / run.name), json.loads((run / "summary.json").read_text(encoding="utf8")))
     picture = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="make tune"), flags=re.DOTALL)  # no network
     (PICTURES / "terminal.svg").write_text(picture, encoding="utf8")

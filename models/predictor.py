@@ -55,10 +55,14 @@ class Predictor:
         return answers
 
     def predict_table(self, frame: pd.DataFrame) -> NDArray[np.float32]:
-        """(H, K) for what follows the last row of `frame`, whose rows are in time order, a step apart.
+        """(H, K), `steps` by `targets`: what follows the last row of `frame`, one series in time order, a step apart.
 
-        ValueError where a column is missing or there are fewer rows than the lookback.
+        ValueError where a column is missing, there are fewer rows than the lookback, or the rows belong to several
+        series (by the column that named them in training).
         """
+        series = self.card.get("config", {}).get("data", {}).get("series")
+        if series in frame.columns and frame[series].nunique() > 1:
+            raise ValueError(f"the rows belong to {frame[series].nunique()} series; give those of one {series!r}")
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise ValueError(f"the table lacks column {missing[0]!r}; needed are {', '.join(self.columns)}")

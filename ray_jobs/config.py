@@ -30,7 +30,7 @@ class Section(BaseModel):
 
 class Data(Section):
     path: str | None = None
-    """CSV, CSV.gz, Parquet file or folder; a local path, or s3://, gs://, file://"""
+    """CSV (also .gz, .bz2, .xz, .zst), Parquet file or folder; a local path, or s3://, gs://, file://"""
     sample: str | None = None
     """a built-in table instead of a path: sea-temperature, stocks"""
     time: str | None = None
@@ -82,16 +82,17 @@ class Search(Section):
     algorithm: Literal["tpe", "random", "grid", "hyperopt"] = "tpe"
     scheduler: Literal["asha", "none", "median", "hyperband", "pbt"] = "asha"
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    """for each family"""
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     time_budget: Annotated[float, Field(gt=0)] | None = None
-    """seconds after which no trial goes on"""
+    """seconds of search for each family, after which no trial goes on"""
     metric: Literal["auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "directional_accuracy"] = "auto"
     """auto is mae"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     storage: str | None = None
     """database of the study: postgresql://... or mysql://...; default study.db (SQLite) in the run folder"""
     epoch_timeout: Annotated[float, Field(gt=0)] = 3600
-    """seconds; a trial whose epoch, of all folds, takes longer counts as hung and is started again"""
+    """seconds; a trial whose epoch, of all folds, takes longer counts as hung, is started again twice, then failed"""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.2
     """the share of failed trials that is borne; with more, the run ends with exit code 1"""
 

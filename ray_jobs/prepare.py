@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,8 +63,27 @@ def complete(config: Config) -> Config:
             f"search.scheduler={config.search.scheduler!r} moves trials between workers, which "
             f"resources.workers_per_trial={config.resources.workers_per_trial} does not allow; use asha, median or none"
         )
+    _check_places(config)
     runs = Path(config.runs).expanduser() if config.runs else _default_runs()
     return config.model_copy(update={"data": data, "runs": str(runs.resolve())})
+
+
+def _check_places(config: Config) -> None:
+    """Run folders are local or mounted; no address holds a password, since a run writes down its configuration."""
+    if config.runs and "://" in config.runs:
+        raise InputError(
+            f"runs={_without_secret(config.runs)!r} is an address; give a folder, on a cluster one that all nodes mount"
+        )
+    for key, value in (("data.path", config.data.path), ("search.storage", config.search.storage)):
+        if value and re.search(r"://[^/@]*:[^/@]*@", value):
+            raise InputError(
+                f"{key}={_without_secret(value)!r} holds a password, and a run writes its configuration down; leave it "
+                f"out and give it by the environment (AWS_..., PGPASSWORD) or a file of the database's own"
+            )
+
+
+def _without_secret(address: str) -> str:
+    return re.sub(r"://[^/@]*@", "://", address)
 
 
 def source(config: Config) -> Source:

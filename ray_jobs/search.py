@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -118,7 +119,8 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
             books = [_book(settings, problem, run, family, resume=resume) for family in families]
             for book in books:
                 opened.callback(book.close)
-            run.write_text("config.yaml", config.to_yaml(settings))
+            # Without the name, so that it runs again as it is.
+            run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
             _announce(out, problem, prepare.source(settings).full, run)
             swept, winners = [], []
             for book in books:
@@ -151,6 +153,7 @@ def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Con
     before = config.check(stored)
     now = config.parse(given, prog="", description="", base=stored, resumable=True)
     now = prepare.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
+    _check_families(families, now, path)
     for key, value, old in config.differences(now, before):
         if key not in _MAY_CHANGE and not key.startswith("resources."):
             raise InputError(
@@ -158,6 +161,18 @@ def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Con
                 f"start another run"
             )
     return now
+
+
+def _check_families(families: Sequence[str], settings: Config, path: Path) -> None:
+    """A run is gone on with for all its families, or it would end without the others."""
+    if settings.search.storage or not (path / "study.db").exists():
+        return
+    begun = optuna.get_all_study_names(RunFolder(path).study_url)
+    if set(begun) != set(families):
+        raise InputError(
+            f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
+            f"python -m ray_jobs.search {' '.join(begun)} --resume --name {path.name}"
+        )
 
 
 def _default(families: Sequence[str], settings: Config) -> str:

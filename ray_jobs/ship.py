@@ -101,7 +101,9 @@ def ship(
                 },
                 "interval": None,
                 "winner": dict(trial),
-                "config": config.model_dump(exclude={"runs": True, "data": {"path"}}),  # no path of this machine
+                "config": config.model_dump(
+                    exclude={"runs": True, "data": {"path"}, "search": {"storage"}}
+                ),  # no place of ours
                 "seed": problem.seed,
                 "versions": versions(),
                 "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},

@@ -318,7 +318,8 @@ def _tune(
 ) -> None:
     search = config.search
     trainable, per_trial, concurrent = _trainable(config)
-    slots = fitting(config.resources)
+    # As many as fit now, or as were asked for: a cluster may grow.
+    slots = fitting(config.resources) if concurrent is None else concurrent
     # Tune starts one waiting trial after the other, seconds each, unless it may hold as many as there are slots.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     # HyperBand's paused trials are open, too: it needs all of a bracket before it decides.

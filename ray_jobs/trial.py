@@ -87,7 +87,7 @@ class TrialRun:
         self.iterator = self.cv.epochs()
         if found is not None:
             self.cv.load_state_dict(found.state)
-            self.said = [*found.passed_over, f"goes on after epoch {found.report['number']}"]
+            self.said = found.passed_over
             if found.report["number"] > own["heard"] or found.report["finished"]:
                 self.pending = found.report  # it was trained, but perhaps nobody has heard of it
 

@@ -99,7 +99,10 @@ class Replayable(FIFOScheduler):
         self.rule.on_trial_add(tune_controller, _known(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        return str(self.rule.on_trial_result(tune_controller, _known(trial), result))
+        decision = str(self.rule.on_trial_result(tune_controller, _known(trial), result))
+        # The median rule pauses a trial while others wait and it has little to compare: an epoch each, by turns, would
+        # cost an actor's reset and tell no more.
+        return TrialScheduler.CONTINUE if decision == TrialScheduler.PAUSE else decision
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         self.rule.on_trial_complete(tune_controller, _known(trial), result)

@@ -77,7 +77,7 @@ def mutant(text: str, rng: random.Random) -> str:
                 at = rng.randrange(len(key) + 1)
                 lines[row] = f"{key[:at]}{rng.choice('abz_-.1')}{key[at:]}{colon}{value}"
             case 7:  # nested deeply
-                lines[row] = f"{line.partition(':')[0]}: " + "[" * rng.choice([3, 3000])
+                lines[row] = f"{line.partition(':')[0]}: " + "[" * rng.choice([3, 400])
             case _:  # cut off
                 lines = lines[: row + 1]
                 lines[row] = line[: rng.randrange(len(line) + 1)]

@@ -33,6 +33,14 @@ def connect() -> None:
         interrupt.renew()
 
 
+def hear_often() -> None:
+    """Before a `TorchTrainer`: its controller takes one report of a worker each time it asks, every 2 s by default.
+
+    A training of nine short epochs would wait 18 s for its own reports. An answer to "how are you" costs about 1 ms.
+    """
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+
+
 def fitting(resources: Resources) -> int:
     """How many trials fit on the cluster at one time; at least 1."""
     has, workers = ray.cluster_resources(), resources.workers_per_trial

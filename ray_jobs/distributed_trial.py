@@ -19,12 +19,14 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from models import parallel
 from models.crossval import Problem
+from ray_jobs import cluster
 from ray_jobs.trial import TrialRun, prepare_process
 
 
 def distributed_trial(config: dict[str, Any], problem: Problem) -> None:
     """Tune's function: config as `WarmTrial` takes it, "workers", and "storage", the folder of Ray Train's files."""
     config = config["trial"]
+    cluster.hear_often()
     gpus = {"GPU": config["gpus"]} if config["gpus"] else {}
     trainer = TorchTrainer(
         _work,

@@ -16,6 +16,7 @@ from ray.train.torch import TorchTrainer
 from models import parallel
 from models.crossval import Problem, build, refit
 from models.preprocess import Forecaster, Statistics
+from ray_jobs import cluster
 from ray_jobs.config import Resources
 from ray_jobs.trial import prepare_process
 from search_spaces import unflatten
@@ -39,6 +40,7 @@ def train_final(
 
     N workers take the same steps as one (see models.parallel): gloo between CPUs, nccl between GPUs.
     """
+    cluster.hear_often()
     trainer = TorchTrainer(
         _work,
         train_loop_config={

@@ -64,6 +64,7 @@ class Arena:
             "FAULTS_LOG": str(self.log),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         }
         self.ray: subprocess.Popen[bytes] | None = None
         (folder / "home").mkdir(exist_ok=True)

@@ -116,9 +116,9 @@ def test_one_trial_at_a_time_repeats_to_the_last_digit(table: Path, tmp_path: Pa
 
 
 def test_time_that_is_spent_ends_a_sweep_with_what_it_has(table: Path, tmp_path: Path) -> None:
-    flags = ["--trials", "1000", "--max-epochs", "500", "--time-budget", "30", "--search.scheduler", "none"]
+    flags = ["--trials", "1000", "--max-epochs", "500", "--time-budget", "15", "--search.scheduler", "none"]
     _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path)
-    assert 30 <= swept.search_seconds < 60
+    assert 15 <= swept.search_seconds < 45
     assert 1 <= len(book.finished()) < 1000
     assert book.best() is not None
 

@@ -7,7 +7,8 @@ mean over the folds so far of each fold's best score.
 
 As that page shows it (`scheduler` "none"), the function has the core that Tune reserves by default and its worker has
 another, so that a trial takes two, and every trial trains to its end. What someone who knows both libraries would make
-of it ("asha"): the function reserves no core, and ASHA counts the reports, from the first one on.
+of it ("asha"): the function reserves no core, ASHA counts the reports, from the first one on, and Ray Train asks for
+them every 0.2 s instead of every 2 s.
 Started by sweep.py: `python _guides.py job.json`.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import os
 import sys
 import tempfile
 import time
@@ -164,6 +166,8 @@ def main(job: Job) -> None:
     imported = time.time()
     problem = read_problem(job)
     ready = time.time()
+    if job.scheduler == "asha":
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # Ray's processes inherit it
     ray.init()
     connected = time.time()
     slots = int(ray.cluster_resources()["CPU"])

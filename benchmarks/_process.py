@@ -42,7 +42,7 @@ def run(
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
         )
-    tree = _Tree(process.pid)
+    tree = Tree(process.pid)
     try:
         deadline = time.monotonic() + limit
         while process.poll() is None and time.monotonic() < deadline:
@@ -60,7 +60,7 @@ def run(
     return process.returncode, usage
 
 
-class _Tree:
+class Tree:
     def __init__(self, pid: int) -> None:
         self.pids = [pid]
         self.resident = self.share = 0
@@ -77,7 +77,7 @@ class _Tree:
         self.resident = max(self.resident, sum(map(_resident, self.pids)))
         if now - self.shared >= _SHARE_SECONDS:
             self.shared = now
-            self.share = max(self.share, sum(map(_share, self.pids)))
+            self.share = max(self.share, sum(map(share, self.pids)))
 
     def find(self) -> None:
         """The process and its descendants, as they are now; those found before that live on under another parent."""
@@ -139,7 +139,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _share(pid: int) -> int:
+def share(pid: int) -> int:
     try:
         for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):

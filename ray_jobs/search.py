@@ -36,7 +36,7 @@ from ray_jobs.interrupt import Interrupted
 from ray_jobs.report.write import write_report
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
-from ray_jobs.study import StudyBook
+from ray_jobs.study import StudyBook, check_reachable
 from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown
 from search_spaces import FAMILIES, load
@@ -111,6 +111,8 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     if not resume:
         run_folder.check_free(Path(str(settings.runs)), settings.name)
     problem = prepare.problem(settings)
+    if settings.search.storage:
+        check_reachable(settings.search.storage)
     cluster.connect()
     cluster.check(settings.resources)
     with run_folder.take(Path(str(settings.runs)), settings.name, _default(families, settings), resume=resume) as run:
@@ -264,6 +266,7 @@ def _write(
     run.write_table("oof.parquet", pd.concat(parts, ignore_index=True))
     run.write_table("holdout.parquet", tables.holdout_table(problem, winners))
     run.write_json("summary.json", summary)
+    _keep_study(run, books)
     for winner in winners:
         text = yaml.safe_dump(no_nan(winner.as_dict()), sort_keys=False)
         run.write_text(f"best-{winner.family}.yaml", text)
@@ -275,6 +278,15 @@ def _write(
             _keep_failures(run, leftover)
             shutil.rmtree(leftover)
     run.write_text("DONE", "")
+
+
+def _keep_study(run: RunFolder, books: list[StudyBook]) -> None:
+    """A study that lies in a database elsewhere is copied into the folder, which then explains itself without it."""
+    elsewhere = [book for book in books if book.url != run.study_url]
+    if elsewhere:
+        (run.path / "study.db").unlink(missing_ok=True)
+    for book in elsewhere:
+        book.copy_to(run.study_url)
 
 
 def _keep_failures(run: RunFolder, folder: Path) -> None:

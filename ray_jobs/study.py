@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import sqlalchemy
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from data.errors import InputError
 from ray_jobs.suggest import suggest
 from search_spaces import Space
 
@@ -97,7 +99,13 @@ class StudyBook:
 
     @property
     def shown_url(self) -> str:
-        return re.sub(r"://[^@/]*@", "://", self.url)  # without a password
+        return shown(self.url)
+
+    def copy_to(self, url: str) -> None:
+        """Write the whole study to another database, which has none of the family's name."""
+        optuna.copy_study(
+            from_study_name=self.name, from_storage=self.database, to_storage=url, to_study_name=self.family
+        )
 
     def close(self) -> None:
         self.database.remove_session()
@@ -191,6 +199,34 @@ class StudyBook:
     def seconds(self) -> float:
         """Seconds of search up to the last recorded epoch, over all processes that worked on it."""
         return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
+
+
+def shown(url: str) -> str:
+    return re.sub(r"://[^@/]*@", "://", url)  # without a password
+
+
+def check_reachable(url: str) -> None:
+    """InputError where no database can be opened at `url` (SQLAlchemy's form)."""
+    try:
+        engine = sqlalchemy.create_engine(url)
+        try:
+            engine.connect().close()
+        finally:
+            engine.dispose()
+    except (ValueError, sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError):  # a port that is no number
+        raise InputError(
+            f"search.storage={shown(url)!r} is no address of a database; give one such as "
+            f"sqlite:////shared/study.db or postgresql+psycopg://user@host/foldline"
+        ) from None
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"search.storage={shown(url)!r} needs the package {error.name}; install foldline[postgres], "
+            f"foldline[mysql] or that package, or name a driver that is there"
+        ) from None
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise InputError(f"search.storage={shown(url)!r} cannot be opened: {reason}") from None
 
 
 def _key(epoch: int) -> str:

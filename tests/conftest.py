@@ -16,6 +16,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +34,24 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real tables in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """500 hours of a daily wave with noise, and a column that follows it."""
+    rng = np.random.default_rng(0)
+    t = np.arange(500)
+    wave = np.sin(2 * np.pi * t / 24)
+    frame = pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=500, freq="h"),
+            "load": 50 + 10 * wave + rng.normal(0, 1, 500),
+            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, 500),
+        }
+    )
+    file = tmp_path_factory.mktemp("data") / "load.csv"
+    frame.to_csv(file, index=False)
+    return file
 
 
 @pytest.fixture(scope="session")

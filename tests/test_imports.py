@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "models": MODELS,
     "search_spaces": {"search_spaces", "models", "data", "optuna.distributions"},
     "ray_jobs": MODELS
-    | {"ray_jobs", "search_spaces", "ray", "hyperopt", "optuna", "plotly", "pydantic", "rich", "yaml"},
+    | {"ray_jobs", "search_spaces", "ray", "hyperopt", "optuna", "plotly", "pydantic", "rich", "sqlalchemy", "yaml"},
 }
 SCRIPT_FOLDERS = ["ray_jobs", "benchmarks"]
 

@@ -14,14 +14,12 @@ import pytest
 import yaml
 from torch import nn
 
-from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
-from ray_jobs import cluster, config, prepare, search, ship, train
-from ray_jobs.config import Config
-from ray_jobs.study import StudyBook, ending, epochs
-from ray_jobs.sweep import Swept, sweep
+from ray_jobs import cluster, config, search, ship, train
+from ray_jobs.study import ending, epochs
 from search_spaces import load
+from tests.sweeps import run_sweep, settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -29,44 +27,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 @pytest.fixture(autouse=True)
 def connected(ray_head: str) -> None:
     cluster.connect()
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """500 hours of a daily wave with noise, and a column that follows it."""
-    rng = np.random.default_rng(0)
-    t = np.arange(500)
-    wave = np.sin(2 * np.pi * t / 24)
-    frame = pd.DataFrame(
-        {
-            "time": pd.date_range("2024-01-01", periods=500, freq="h"),
-            "load": 50 + 10 * wave + rng.normal(0, 1, 500),
-            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, 500),
-        }
-    )
-    file = tmp_path_factory.mktemp("data") / "load.csv"
-    frame.to_csv(file, index=False)
-    return file
-
-
-def settings(table: Path, runs: Path, *flags: str) -> Config:
-    common = ["--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--runs", str(runs)]
-    return config.parse([*common, *flags], prog="test", description="")
-
-
-def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Problem, StudyBook, Swept]:
-    config = prepare.complete(config)
-    problem = prepare.problem(config)
-    book = StudyBook(
-        f"sqlite:///{folder}/study.db",
-        load(family),
-        config.window.lookbacks,
-        algorithm=config.search.algorithm,
-        trials=config.search.trials,
-        seed=config.search.seed,
-        minimise=problem.minimise,
-    )
-    return problem, book, sweep(config, problem, book, folder, callbacks=[])
 
 
 @pytest.mark.parametrize(

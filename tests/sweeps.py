@@ -1,0 +1,33 @@
+"""Small sweeps inside a test's own process, on the session's Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from models.crossval import Problem
+from ray_jobs import config, prepare
+from ray_jobs.config import Config
+from ray_jobs.study import StudyBook
+from ray_jobs.sweep import Swept, sweep
+from search_spaces import load
+
+
+def settings(table: Path, runs: Path, *flags: str) -> Config:
+    common = ["--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--runs", str(runs)]
+    return config.parse([*common, *flags], prog="test", description="")
+
+
+def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Problem, StudyBook, Swept]:
+    """The search alone, without the winner's training; in a folder that has a study already, it goes on."""
+    config = prepare.complete(config)
+    problem = prepare.problem(config)
+    book = StudyBook(
+        config.search.storage or f"sqlite:///{folder}/study.db",
+        load(family),
+        config.window.lookbacks,
+        algorithm=config.search.algorithm,
+        trials=config.search.trials,
+        seed=config.search.seed,
+        minimise=problem.minimise,
+    )
+    return problem, book, sweep(config, problem, book, folder, callbacks=[])

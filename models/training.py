@@ -34,7 +34,7 @@ Metric = Callable[[NDArray[np.float32]], float]  # predictions (N, H, K) for the
 
 _MIN_PART = 0.01  # a cosine ends at this part of the learning rate
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
-_EVAL_BATCH = 1024
+EVAL_BATCH = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -244,7 +244,7 @@ def predict(model: Forecaster, windows: Windows, *, precision: str = "float32") 
     mine = parallel.my_slice(len(windows))
     parts = []
     with torch.inference_mode(), _autocast(windows.device, precision):
-        for batch in torch.arange(len(windows))[mine].split(_EVAL_BATCH):
+        for batch in torch.arange(len(windows))[mine].split(EVAL_BATCH):
             past_BLF, _ = windows.gather(batch)
             parts.append(model(past_BLF))
     model.train(was_training)

@@ -28,6 +28,16 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SECONDS_TO_WAIT = 60.0  # for a database that somebody else has locked
 
 
+DATABASE_ERRORS = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError)
+
+
+def why(error: BaseException) -> str:
+    """The first line of what lies at the bottom: Optuna and SQLAlchemy each put a sentence of their own around it."""
+    while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
+        error = cause
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 class StudyBook:
     """One family's study: suggests, records epochs and endings, ranks.
 
@@ -224,9 +234,7 @@ def check_reachable(url: str) -> None:
             f"foldline[mysql] or that package, or name a driver that is there"
         ) from None
     except sqlalchemy.exc.SQLAlchemyError as error:
-        cause = getattr(error, "orig", None) or error
-        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise InputError(f"search.storage={shown(url)!r} cannot be opened: {reason}") from None
+        raise InputError(f"search.storage={shown(url)!r} cannot be opened: {why(error)}") from None
 
 
 def _key(epoch: int) -> str:

@@ -96,6 +96,8 @@ def _hyperopt(study: optuna.Study, ranges: Ranges, seed: int, number: int) -> di
     sign = 1.0 if study.direction is optuna.study.StudyDirection.MINIMIZE else -1.0
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         value = trial.user_attrs["end"]["value"]
+        if value is None:  # the time was up before its first epoch
+            continue
         encoded = {name: [_encode(d, trial.params[name])] for name, d in ranges.items()}
         tid = trial.number
         misc = {"tid": tid, "cmd": ("domain_attachment", "FMinIter_Domain"), "workdir": None, "vals": encoded}

@@ -24,8 +24,8 @@ from ray_jobs.cluster import fitting
 from ray_jobs.config import Config
 from ray_jobs.distributed_trial import distributed_trial
 from ray_jobs.schedulers import Replayable
-from ray_jobs.study import StudyBook, epochs
-from ray_jobs.trial import WarmTrial, failure_file, trial_states
+from ray_jobs.study import DATABASE_ERRORS, StudyBook, epochs, why
+from ray_jobs.trial import WarmTrial, failure_file, hung, trial_states
 
 MAX_FAILURES = 2  # deaths of a trial's process that are borne; each time it goes on from its last state
 
@@ -81,8 +81,8 @@ class StudySearch(Searcher):
             return None
         try:
             drawn = draw(self.book, self.shared)
-        except Exception as error:
-            self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+        except DATABASE_ERRORS as error:
+            self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
             drawn = None
         return str(Searcher.FINISHED) if drawn is None else drawn
 
@@ -154,15 +154,14 @@ class Endings(Callback):
             self.halt(_last_line(text).removeprefix(f"{CannotWriteError.__module__}.{CannotWriteError.__name__}: "))
             return
         file = failure_file(self.swept.folder, self._number(trial))
-        hung = file.exists()  # the watchdog has written where it stood
-        reason = "hung: an epoch took longer than search.epoch_timeout" if hung else _last_line(text)
         try:
+            stacks = hung(self.swept.folder, self._number(trial))
             file.parent.mkdir(exist_ok=True, mode=0o700)
-            with file.open("a", encoding="utf8") as log:
-                log.write(text + "\n")
+            file.write_text(f"{text}\n{stacks}", encoding="utf8")
         except OSError as error:
             self.halt(f"cannot write {file}: {error.strerror}")
             return
+        reason = "hung: an epoch took longer than search.epoch_timeout" if stacks else _last_line(text)
         self._finish(trial, "failed", reason, None)
 
     def _finish(self, trial: Any, state: str, reason: str, value: float | None) -> None:
@@ -171,8 +170,8 @@ class Endings(Callback):
             params = (trial.last_result or {}).get("params") or trial.config["trial"]["params"]
             self.book.finish(number, state, reason=reason, value=value, params=params)
             best = self.book.best()
-        except Exception as error:
-            self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+        except DATABASE_ERRORS as error:
+            self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
             return
         now = best.number if best else None
         for other in (number, self.best):
@@ -205,8 +204,8 @@ class Recorder(Stopper):
             epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
             try:
                 self.book.record(self.book.numbers[trial_id], epoch)
-            except Exception as error:
-                self.halt(f"cannot write {self.book.shown_url}: {_first_line(error)}")
+            except DATABASE_ERRORS as error:
+                self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
         return self.stop_all()
 
     def stop_all(self) -> bool:
@@ -217,10 +216,6 @@ class Recorder(Stopper):
 
 
 _EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _last_line(text: str) -> str:
@@ -330,7 +325,7 @@ def _tune(
         tune_config=TuneConfig(
             search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared, ahead, halt),
             scheduler=scheduler,
-            num_samples=1 if search.scheduler == "pbt" else search.trials,
+            num_samples=1 if search.scheduler == "pbt" else len(book.unfinished) + max(0, book.trials - book.started),
             max_concurrent_trials=concurrent,
             reuse_actors=trainable is WarmTrial,
             trial_dirname_creator=_trial_folder,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import math
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ class TrialRun:
         self.own = own
         self.writes = writes
         self.states = trial_states(own["folder"], own["owner"], number)
-        self.failure = failure_file(own["folder"], number)
+        self.stack = stack_file(own["folder"], number)
         self.said: list[str] = []
         self.pending: dict[str, Any] | None = None
         # Under PBT the config may be another trial's, whose state Tune hands over next.
@@ -96,7 +97,7 @@ class TrialRun:
         if self.pending is not None:
             result, self.pending = self.pending, None
         else:
-            with _time_limit(self.own["epoch_timeout"], self.failure):
+            with _time_limit(self.own["epoch_timeout"], self.stack):
                 epoch = next(self.iterator)
             result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
             if math.isfinite(epoch.value) and self.writes and self.states.due(epoch.train_seconds):
@@ -132,20 +133,18 @@ def ending_badly() -> Iterator[Failure]:
 
 @contextmanager
 def _time_limit(seconds: float, file: Path) -> Iterator[None]:
-    """End the process, its stack written to `file`, when what is inside takes longer; a thread that needs no GIL does.
+    """End the process, its stack left in `file`, when what is inside takes longer; a thread that needs no GIL does.
 
     Tune starts the trial again from its last state, as after any other death of its process.
     """
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file.open("a", encoding="utf8") as log:
-        start = log.tell()
+    with file.open("w", encoding="utf8") as log:
         faulthandler.dump_traceback_later(seconds, exit=True, file=log)
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-    if start == 0:
-        file.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
 
 
 def trial_states(folder: str | Path, owner: dict[str, Any], number: int) -> Checkpoints:
@@ -156,6 +155,18 @@ def trial_states(folder: str | Path, owner: dict[str, Any], number: int) -> Chec
 def failure_file(folder: str | Path, number: int) -> Path:
     """Where the traceback of a failed trial is found."""
     return Path(folder) / "failures" / f"trial-{number:05d}.txt"
+
+
+def stack_file(folder: str | Path, number: int) -> Path:
+    """Where this process, one of trial `number`, writes where it stood when it hung; else it is empty or not there."""
+    file = failure_file(folder, number)
+    return file.with_name(f"{file.stem}.{os.getpid()}.stack")
+
+
+def hung(folder: str | Path, number: int) -> str:
+    """Where the processes of trial `number` stood that hung; empty where none did."""
+    file = failure_file(folder, number)
+    return "\n".join(each.read_text(encoding="utf8") for each in sorted(file.parent.glob(f"{file.stem}.*.stack")))
 
 
 def report(epoch: FoldsEpoch) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""How much memory the training of one trial takes, worked out from a forward pass of one window and of two.
+
+What autograd keeps for the backward pass grows with the batch, so two small batches tell of any other. The rest is
+counted: weights, gradients, the optimiser's moments and the best weights of every fold, and the folds' predictions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from models import training
+from models.crossval import Params, Problem, build
+from models.preprocess import Forecaster, Statistics
+
+_COPIES = (
+    9  # of the weights, each fold: themselves, gradients, two moments, the best; and of four in a state on its way
+)
+_WORKSPACE = 2.0  # what a backward pass holds besides: gradients of what was kept, and temporaries
+_SCORING = 6  # arrays as large as a fold's predictions: truth, answers, their parts, differences (float64 counts twice)
+
+
+def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool = False) -> int:
+    """Bytes of main memory that a trial of family `name` needs besides its process; `params` are nested.
+
+    With `on_device` the network lies on an accelerator, and only what is brought back counts.
+    """
+    fit = training.Config(**params["fit"])
+    scoring = 0
+    for fold in problem.split.folds:
+        scoring = max(scoring, len(fold.valid) * len(problem.steps) * problem.table.n_targets * 4)
+    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
+    model = build(problem, name, params, statistics)
+    weights = sum(each.numel() * each.element_size() for each in model.parameters())
+    held = _COPIES * len(problem.split.folds) * weights + _SCORING * scoring + len(problem.split.folds) * scoring
+    if on_device:
+        return held
+    shape = (params["window"]["lookback"], len(problem.table.names))
+    one, two = (kept_bytes(model, torch.zeros(n, *shape)) for n in (1, 2))
+    largest = max(fit.batch_size, training.EVAL_BATCH // 4)  # nothing is kept when answering, a layer's output is
+    return held + int(_WORKSPACE * (one + (largest - 1) * max(0, two - one)))
+
+
+def kept_bytes(model: Forecaster, past_BLF: Tensor) -> int:
+    """Bytes that autograd keeps of one forward pass, each storage counted once and the weights not at all."""
+    kept: dict[int, int] = {}
+    own = {each.untyped_storage().data_ptr() for each in model.parameters()}
+    holding: list[Tensor] = []  # so that no address is used again
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+            holding.append(tensor)
+        return tensor
+
+    model.train()
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.scaled(past_BLF)
+    return sum(kept.values())

@@ -96,7 +96,7 @@ def read_problem(job: Job) -> Problem:
     parts = split(table, n_folds=job.folds, lookback=job.lookback, steps=steps)
     if not np.isfinite(table.values).all():
         raise SystemExit("the loops that are compared know no missing values; give a table without any")
-    seasons = find_seasons(table, parts.final.rows)
+    seasons = find_seasons(table, parts)
     return Problem(table=table, split=parts, steps=steps, metric="mae", seed=job.seed, seasons=seasons)
 
 

@@ -37,7 +37,7 @@ class Windows:
             )
         self.device = torch.device(device)
         self.steps = steps
-        table_TF = _as_tensor(values).to(self.device).contiguous()
+        table_TF = as_tensor(values).to(self.device).contiguous()
         n_columns = table_TF.shape[1]
         self.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.device)
         self.lookback = lookback
@@ -59,7 +59,8 @@ class Windows:
         return answers
 
 
-def _as_tensor(values: Tensor | NDArray[np.float32]) -> Tensor:
+def as_tensor(values: Tensor | NDArray[np.float32]) -> Tensor:
+    """The same memory as a tensor; nobody may write to it."""
     if isinstance(values, Tensor):
         return values
     with warnings.catch_warnings():  # torch warns that the array is read-only; nothing here writes to it

@@ -11,20 +11,23 @@ of a configuration is the mean over its folds. A configuration with a missing fo
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from data.folds import Fold, Split
 from data.table import Table
+from data.windows import future_values
 from models import training
 from models.baselines import find_season, last_known
-from models.batches import Windows
+from models.batches import Windows, as_tensor
 from models.metrics import METRICS, mase_scale, selection
 from models.preprocess import Forecaster, Statistics
 from models.training import Epoch, Training, draw_seed, predict
@@ -41,7 +44,7 @@ class Problem:
     steps: NDArray[np.int64]  # (H,) 1-based steps ahead
     metric: str  # a name of models.metrics.METRICS
     seed: int
-    seasons: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))  # (K,)
+    seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
 
     @property
     def minimise(self) -> bool:
@@ -53,7 +56,7 @@ class FoldsEpoch:
     """One epoch of a configuration. `epochs` holds a fold's epoch, or None where that fold had finished before."""
 
     number: int  # from 1
-    value: float  # mean over folds of each fold's best score so far
+    value: float  # mean over folds of each fold's best score so far; NaN once a loss or a score is not finite
     folds: tuple[float, ...]
     best_epochs: tuple[int, ...]  # the epoch of each fold's best score
     epochs: tuple[Epoch | None, ...]
@@ -80,16 +83,15 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
     return Forecaster(module.Model(config), statistics, problem.table.n_targets, params["input"]["normalisation"])
 
 
-def lookback_windows(
-    problem: Problem, origins: NDArray[np.int64], lookback: int, device: torch.device | str
-) -> Windows:
+def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int64], lookback: int) -> Windows:
+    """Windows of the problem's table as a tensor on a device, which they share."""
     return Windows(
-        problem.table.values,
+        table_TF,
         origins,
         lookback=lookback,
         steps=problem.steps,
         n_targets=problem.table.n_targets,
-        device=device,
+        device=table_TF.device,
     )
 
 
@@ -101,13 +103,13 @@ class FoldScore:
         targets = table.values[:, :k]
         statistics = Statistics.fit(targets, fold.rows)
         self.name = problem.metric
-        self.truth = targets[fold.valid[:, None] + problem.steps - 1]
+        self.truth = future_values(targets, fold.valid, problem.steps)
         starts = segment_starts(table, fold.valid)
         self.last = last_known(targets, fold.valid, starts=starts, means=statistics.mean)
         self.scales = statistics.std
         self.mase_scales = np.array(
             [mase_scale(targets[:, i], rows=fold.rows, segments=table.segments, season=int(season))
-             for i, season in enumerate(problem.seasons)]
+             for i, season in enumerate(problem.seasons[fold.name])]
         )  # fmt: skip
 
     def __call__(self, predicted: NDArray[np.float32]) -> float:
@@ -120,12 +122,17 @@ def segment_starts(table: Table, origins: NDArray[np.int64]) -> NDArray[np.int64
     return starts
 
 
-def find_seasons(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The season (K,) of each target, in steps, found in `rows` of the longest unbroken segment; 1 = none."""
-    lengths = np.diff(table.segments, axis=1)[:, 0]
-    start, stop = table.segments[lengths.argmax()]
-    inside = rows[(rows >= start) & (rows < stop)]
-    return np.array([find_season(table.values[inside, i]) for i in range(table.n_targets)], np.int64)
+def find_seasons(table: Table, split: Split) -> dict[str, NDArray[np.int64]]:
+    """Fold -> the season (K,) of each target, in steps, found in the rows that the fold trains on; 1 = none."""
+    return {fold.name: _seasons(table, fold.rows) for fold in (*split.folds, split.final)}
+
+
+def _seasons(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Found in the longest run of `rows` that no segment's end interrupts."""
+    segment = np.searchsorted(table.segments[:, 0], rows, side="right")
+    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(segment) != 0)) + 1
+    longest = max(np.split(rows, breaks), key=len)
+    return np.array([find_season(table.values[longest, i]) for i in range(table.n_targets)], np.int64)
 
 
 class CrossValidation:
@@ -136,6 +143,7 @@ class CrossValidation:
         device = torch.device(device)
         config = training.Config(**params["fit"])
         lookback = params["window"]["lookback"]
+        table_TF = as_tensor(problem.table.values).to(device)  # once for all folds
         self.trainings = []
         for i, fold in enumerate(problem.split.folds, start=1):
             statistics = Statistics.fit(problem.table.values, fold.rows)
@@ -143,8 +151,8 @@ class CrossValidation:
             self.trainings.append(
                 Training(
                     build(problem, name, params, statistics).to(device),
-                    lookback_windows(problem, fold.train, lookback, device),
-                    lookback_windows(problem, fold.valid, lookback, device),
+                    lookback_windows(problem, table_TF, fold.train, lookback),
+                    lookback_windows(problem, table_TF, fold.valid, lookback),
                     config,
                     seeds=_Seeds(problem.seed, trial, i),
                     metric=FoldScore(problem, fold),
@@ -175,9 +183,11 @@ class CrossValidation:
         epochs = tuple(None if t.finished else next(t.epochs()) for t in self.trainings)
         sign = 1.0 if self.problem.minimise else -1.0
         folds = tuple(sign * t.best for t in self.trainings)
+        # Weights that have become NaN stay NaN, and the best score of an earlier epoch must not hide it.
+        sound = all(math.isfinite(e.train_loss) and math.isfinite(e.valid) for e in epochs if e)
         return FoldsEpoch(
             number=number,
-            value=float(np.mean(folds)),
+            value=float(np.mean(folds)) if sound else math.nan,
             folds=folds,
             best_epochs=tuple(t.best_number for t in self.trainings),
             epochs=epochs,
@@ -197,7 +207,7 @@ def refit(problem: Problem, name: str, params: Params, *, trial: int, device: to
     torch.manual_seed(draw_seed(problem.seed, trial, 0, 0))
     return Training(
         build(problem, name, params, Statistics.fit(problem.table.values, fold.rows)).to(device),
-        lookback_windows(problem, fold.train, params["window"]["lookback"], device),
+        lookback_windows(problem, as_tensor(problem.table.values).to(device), fold.train, params["window"]["lookback"]),
         None,
         training.Config(**params["fit"]),
         seeds=_Seeds(problem.seed, trial, 0),

@@ -58,7 +58,7 @@ class Checkpoints:
     def save(self, state: dict[str, Any], report: Mapping[str, Any]) -> None:
         """Write the state after epoch report["number"]; CannotWriteError leaves those that were there as they were."""
         began = time.perf_counter()
-        name = f"epoch-{report['number']:05d}"
+        name = _name(report["number"])
         part, final = self.folder / f".{name}.part", self.folder / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -82,10 +82,12 @@ class Checkpoints:
             shutil.rmtree(old, ignore_errors=True)
         self.cost, self.trained = time.perf_counter() - began, 0.0
 
-    def newest(self) -> Found | None:
-        """The newest state that is whole and this trial's own; None where there is none."""
+    def newest(self, at_most: int | None = None) -> Found | None:
+        """The newest state, of epoch `at_most` or earlier, that is whole and this trial's own; None where none is."""
         passed_over = []
         for folder in self._states():
+            if at_most is not None and folder.name > _name(at_most):
+                continue
             try:
                 state, report = self._read(folder)
             except Exception as error:  # whatever a changed file makes torch and json raise
@@ -112,11 +114,15 @@ class Checkpoints:
         if set(manifest["sha256"]) != {_STATE, _REPORT}:
             raise ValueError("its manifest does not name both files")
         report = json.loads((folder / _REPORT).read_text(encoding="utf8"))
-        if folder.name != f"epoch-{report['number']:05d}":
+        if folder.name != _name(report["number"]):
             raise ValueError(f"it is the state of epoch {report['number']}")
         state = torch.load(folder / _STATE, weights_only=True, map_location="cpu")
         _check_plain(state)
         return state, report
+
+
+def _name(epoch: int) -> str:
+    return f"epoch-{epoch:05d}"
 
 
 def _check_plain(value: Any) -> None:

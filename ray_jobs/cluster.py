@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.errors import InputError
 from ray_jobs import interrupt
@@ -29,7 +31,11 @@ def connect() -> None:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+        except ConnectionError as error:
+            address = os.environ.get("RAY_ADDRESS", "the cluster of this machine")
+            raise InputError(f"no Ray answers at {address}: {str(error).splitlines()[0]}; unset RAY_ADDRESS?") from None
         interrupt.renew()
 
 
@@ -57,14 +63,37 @@ def versions() -> dict[str, str]:
 
 
 def check(resources: Resources) -> None:
-    """InputError where one trial needs more than the whole cluster has."""
+    """InputError where one trial needs more than the whole cluster has, or a worker of it more than any node."""
     has: dict[str, Any] = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, each in (("CPU", resources.cpus_per_trial), ("GPU", resources.gpus_per_trial)):
         needed, there = each * resources.workers_per_trial, has.get(name, 0)
+        most = max((node.get(name, 0) for node in nodes), default=0)
+        if each > most and needed <= there:
+            key = f"resources.{name.lower()}s_per_trial={each:g}"
+            raise InputError(f"{key} is more than any node has: {most:g} {name}s at most; ask for less")
         if needed > there:
             key = f"resources.{name.lower()}s_per_trial={each:g}"
             workers = f" x workers_per_trial={resources.workers_per_trial}" if resources.workers_per_trial > 1 else ""
             raise InputError(f"{key}{workers} needs {needed:g} {name}s, the cluster has {there:g}; ask for less")
+
+
+def check_shared(folder: Path) -> None:
+    """InputError where a node of the cluster does not see the run's folder: states written there would be lost."""
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if len(nodes) == 1:
+        return
+    sees = ray.remote(num_cpus=0, max_retries=0)(os.path.isdir)
+    asked = [
+        sees.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(str(folder))
+        for node in nodes
+    ]
+    blind = [node["NodeManagerHostname"] for node, seen in zip(nodes, ray.get(asked), strict=True) if not seen]
+    if blind:
+        raise InputError(
+            f"{len(blind)} of {len(nodes)} nodes do not see the run folder {folder}, {blind[0]} for one; give --runs "
+            f"a folder that all of them mount"
+        )
 
 
 def cores() -> int:

@@ -13,6 +13,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -150,9 +151,11 @@ def parse(
     description: str,
     base: Mapping[str, Any] | None = None,
     resumable: bool = False,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> Config:
     """Flags, and the file that `--config` names, as a checked configuration; `base`, nested keys, for all the others.
 
+    `own` are flags of the script (name -> help) that `--help` lists and that are left to it.
     Raises InputError (one line) for what is wrong; `--help` prints and exits 0, as argparse does.
     """
     keys = dict(_leaves(Config))
@@ -161,12 +164,15 @@ def parse(
     parser.add_argument("--config", metavar="FILE", help="a YAML file with the same keys")
     if resumable:
         parser.add_argument("--resume", action="store_true", help="go on with the run of that name where it stands")
+    for flag, text in own.items():
+        parser.add_argument(flag, metavar="X", help=text)
     by_key = {key: short for short, key in SHORT.items()}
     for key, text in keys.items():
         names = [by_key[key]] if key in by_key else []
         parser.add_argument(*names, f"--{key}", dest=key, metavar="X", help=text.replace("%", "%%"))
     given = vars(parser.parse_args(arguments))
-    given.pop("resume", None)  # the caller's business: it says which run is gone on with
+    for flag in ("--resume", *own):  # the caller's business
+        given.pop(flag.removeprefix("--"), None)
     merged = copy.deepcopy(dict(base or {}))
     for key, value in _flat(read_yaml(Path(given.pop("config")), "--config") if "config" in given else {}):
         _put(merged, key, value)

@@ -179,6 +179,7 @@ def show_leaderboard(to: Console, rows: list[dict[str, Any]], *, metric: str, un
     for row in rows:
         folds = " ".join(f"{value:.4g}" for value in row["folds"])
         style = "bold" if row["kind"] == "model" else ""
-        held = row["holdout"][metric]
-        table.add_row(row["name"], f"{row['cv_mean']:.5g} ± {row['cv_std']:.2g}", folds, f"{held:.5g}", style=style)
+        held = row["holdout"][metric]  # None where the metric has no value there: R2 of a target that never changes
+        shown = "-" if held is None else f"{held:.5g}"
+        table.add_row(row["name"], f"{row['cv_mean']:.5g} ± {row['cv_std']:.2g}", folds, shown, style=style)
     to.print(table)

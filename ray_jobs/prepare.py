@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from data.folds import split
 from data.load import read_table
 from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
-from models.crossval import Problem, find_seasons
+from models.crossval import FoldScore, Problem, find_seasons
 from models.preprocess import Statistics
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
@@ -58,14 +59,30 @@ def complete(config: Config) -> Config:
         raise InputError("no target given; name the column to forecast, e.g. --target sales")
     elif "://" not in data.path:
         data = data.model_copy(update={"path": str(Path(data.path).expanduser().resolve())})
-    if config.resources.workers_per_trial > 1 and config.search.scheduler in NEEDS_CHECKPOINTS:
-        raise InputError(
-            f"search.scheduler={config.search.scheduler!r} moves trials between workers, which "
-            f"resources.workers_per_trial={config.resources.workers_per_trial} does not allow; use asha, median or none"
-        )
     _check_places(config)
+    search = config.search
+    if search.storage and re.match(r"sqlite:///[^/]", search.storage):  # one file, wherever --resume is called from
+        file = Path(search.storage.removeprefix("sqlite:///")).resolve()
+        search = search.model_copy(update={"storage": f"sqlite:///{file}"})
     runs = Path(config.runs).expanduser() if config.runs else _default_runs()
-    return config.model_copy(update={"data": data, "runs": str(runs.resolve())})
+    return config.model_copy(update={"data": data, "search": search, "runs": str(runs.resolve())})
+
+
+def check_scheduler(config: Config) -> None:
+    """InputError where the scheduler cannot work with the resources asked for."""
+    name, resources = config.search.scheduler, config.resources
+    if name not in NEEDS_CHECKPOINTS:
+        return
+    if resources.workers_per_trial > 1:
+        raise InputError(
+            f"search.scheduler={name!r} moves trials between workers, which "
+            f"resources.workers_per_trial={resources.workers_per_trial} does not allow; use asha, median or none"
+        )
+    if resources.concurrent != "auto":
+        raise InputError(
+            f"search.scheduler={name!r} compares trials that wait, and resources.concurrent={resources.concurrent} "
+            f"counts those that wait, too; leave it at auto, or use asha, median or none"
+        )
 
 
 def _check_places(config: Config) -> None:
@@ -75,7 +92,7 @@ def _check_places(config: Config) -> None:
             f"runs={_without_secret(config.runs)!r} is an address; give a folder, on a cluster one that all nodes mount"
         )
     for key, value in (("data.path", config.data.path), ("search.storage", config.search.storage)):
-        if value and re.search(r"://[^/@]*:[^/@]*@", value):
+        if value and re.search(r"://[^/@]*:[^/@]*@|[?&](password|passwd|pwd|secret_key)=", value, re.IGNORECASE):
             raise InputError(
                 f"{key}={_without_secret(value)!r} holds a password, and a run writes its configuration down; leave it "
                 f"out and give it by the environment (AWS_..., PGPASSWORD) or a file of the database's own"
@@ -83,7 +100,7 @@ def _check_places(config: Config) -> None:
 
 
 def _without_secret(address: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", address)
+    return re.sub(r"://[^/@]*@", "://", address).partition("?")[0]
 
 
 def source(config: Config) -> Source:
@@ -122,14 +139,27 @@ def problem(config: Config) -> Problem:
     for fold in (*parts.folds, parts.final):
         fitted = Statistics.fit(table.values, fold.rows)
         check_statistics(fitted.mean, fitted.std, table.values, fold.rows, fold=fold.name)
-    return Problem(
+    made = Problem(
         table=table,
         split=parts,
         steps=steps,
         metric="mae" if config.search.metric == "auto" else config.search.metric,
         seed=config.search.seed,
-        seasons=find_seasons(table, parts.final.rows),
+        seasons=find_seasons(table, parts),
     )
+    _check_metric(made)
+    return made
+
+
+def _check_metric(problem: Problem) -> None:
+    """InputError where the metric has no value on a fold, whatever is answered: R2 of a target that never changes."""
+    for fold in problem.split.folds:
+        score = FoldScore(problem, fold)
+        if not math.isfinite(score(np.broadcast_to(score.last[:, None], score.truth.shape))):
+            raise InputError(
+                f"search.metric={problem.metric!r} has no value on fold {fold.name}, where it would divide by zero; "
+                f"choose another metric or fewer folds"
+            )
 
 
 def _default_runs() -> Path:

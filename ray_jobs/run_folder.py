@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.begun = False  # True from the first trial on: the folder is kept, whatever comes
 
     @property
     def study_url(self) -> str:
@@ -66,11 +68,12 @@ def take(runs: Path, name: str | None, default: str, *, resume: bool = False) ->
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another process is working on run {path.name!r} in {runs}; wait for its end") from None
+        run = RunFolder(path)
         try:
-            yield RunFolder(path)
+            yield run
         except InputError:
-            if not resume:
-                shutil.rmtree(path, ignore_errors=True)  # nothing has started there
+            if not resume and not run.begun:
+                shutil.rmtree(path, ignore_errors=True)
             raise
         (path / _LOCK).unlink(missing_ok=True)  # only of a run that ended well: an interrupted one keeps it
 
@@ -82,7 +85,8 @@ def find_unfinished(runs: Path, name: str | None, default: str) -> Path:
             there = [path.name for path in runs.glob("*") if path.is_dir()]
             raise InputError(f"no run {name!r} in {runs}{nearest(name, there)}; leave out --resume to start it")
         return runs / name
-    found = [path for path in (runs / default, *runs.glob(f"{default}-*")) if path.is_dir()]
+    mine = re.compile(rf"{re.escape(default)}(-\d+)?")
+    found = [path for path in runs.glob("*") if path.is_dir() and mine.fullmatch(path.name)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         if not (path / "DONE").exists():
             return path

@@ -105,11 +105,12 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     started, clock = datetime.now(UTC), time.monotonic()
     settings = prepare.complete(settings)
     out = display.console()
-    if resume and (Path(str(settings.runs)) / str(settings.name) / "DONE").exists():
+    if resume and _is_done(settings):
         out.print(f"run {settings.name} is done: there is nothing to resume", soft_wrap=True)
         return Path(str(settings.runs)) / str(settings.name)
     if not resume:
         run_folder.check_free(Path(str(settings.runs)), settings.name)
+    prepare.check_scheduler(settings)
     problem = prepare.problem(settings)
     if settings.search.storage:
         check_reachable(settings.search.storage)
@@ -118,11 +119,16 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     with run_folder.take(Path(str(settings.runs)), settings.name, _default(families, settings), resume=resume) as run:
         settings = settings.model_copy(update={"name": run.path.name})
         with _resumable(run, families), contextlib.ExitStack() as opened:
-            books = [_book(settings, problem, run, family, resume=resume) for family in families]
-            for book in books:
-                opened.callback(book.close)
-            # Without the name, so that it runs again as it is.
+            if _is_done(settings):  # by a process that held the lock until now
+                return run.path
+            # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
             run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
+            cluster.check_shared(run.path)
+            books = []
+            for family in families:
+                books.append(_book(settings, problem, run, family, resume=resume))
+                opened.callback(books[-1].close)
+            run.begun = True
             _announce(out, problem, prepare.source(settings).full, run)
             swept, winners = [], []
             for book in books:
@@ -144,13 +150,17 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
         return run.path
 
 
+def _is_done(settings: Config) -> bool:
+    return (Path(str(settings.runs)) / str(settings.name) / "DONE").exists()
+
+
 def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Config:
     """The configuration that the run was begun with, and of the new one what may change on the way."""
     complete = prepare.complete(settings)
     path = run_folder.find_unfinished(Path(str(complete.runs)), settings.name, _default(families, complete))
     file = path / "config.yaml"
-    if not file.exists():  # it ended before it had begun
-        return complete.model_copy(update={"name": path.name, "runs": str(path.parent)})
+    if not file.exists():
+        raise InputError(f"run {path.name!r} ended before it had begun; remove {path} and start it without --resume")
     stored = config.read_yaml(file, "--resume")
     before = config.check(stored)
     now = config.parse(given, prog="", description="", base=stored, resumable=True)
@@ -167,10 +177,15 @@ def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Con
 
 def _check_families(families: Sequence[str], settings: Config, path: Path) -> None:
     """A run is gone on with for all its families, or it would end without the others."""
-    if settings.search.storage or not (path / "study.db").exists():
+    storage = settings.search.storage
+    if storage is None and not (path / "study.db").exists():
         return
-    begun = optuna.get_all_study_names(RunFolder(path).study_url)
-    if set(begun) != set(families):
+    if storage:
+        check_reachable(storage)
+    begun = optuna.get_all_study_names(storage or RunFolder(path).study_url)
+    if storage:
+        begun = [name.removeprefix(f"{path.name}/") for name in begun if name.startswith(f"{path.name}/")]
+    if begun and set(begun) != set(families):
         raise InputError(
             f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
             f"python -m ray_jobs.search {' '.join(begun)} --resume --name {path.name}"
@@ -272,12 +287,16 @@ def _write(
         run.write_text(f"best-{winner.family}.yaml", text)
         if winner.family == summary["family"]:
             run.write_text("best.yaml", text)
-    write_report(run.path)
-    for leftover in run.path.glob("*-*"):
-        if leftover.is_dir() and leftover.name.startswith(("sweep-", "final-")):
-            _keep_failures(run, leftover)
-            shutil.rmtree(leftover)
+    try:
+        write_report(run.path)
+    except InputError as error:  # such as a table too large to read again: the run itself is whole
+        print(f"note: no report was written: {error}", file=sys.stderr)
+    leftovers = [each for each in run.path.glob("*-*") if each.is_dir() and each.name.startswith(("sweep-", "final-"))]
+    for leftover in leftovers:
+        _keep_failures(run, leftover)
     run.write_text("DONE", "")
+    for leftover in leftovers:  # the states: needed until the run is done
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _keep_study(run: RunFolder, books: list[StudyBook]) -> None:

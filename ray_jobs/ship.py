@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from data.windows import past_view
 from models import baselines
 from models.bundle import write_bundle
-from models.crossval import FoldScore, Problem, lookback_windows, segment_starts
+from models.crossval import FoldScore, Problem, segment_starts
 from models.export import export_onnx
 from models.metrics import METRICS, selection
 from models.preprocess import Statistics
@@ -24,6 +25,7 @@ from ray_jobs.cluster import versions
 from ray_jobs.config import Config
 
 _BATCH = 1024
+_PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
 
 
 class ProofError(Exception):
@@ -54,7 +56,7 @@ def ship(
     """
     table, final = problem.table, problem.split.final
     statistics = Statistics.fit(table.values, final.rows)
-    past = _past(problem, final.valid, lookback)
+    past = _past(problem, _spread(final.valid, lookback * len(table.names)), lookback)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         metadata = {
@@ -78,7 +80,9 @@ def ship(
         )
         if not proof.passed:
             raise ProofError(_first_failure(proof, family))
-        predicted = answers(open_session(graph), past, _BATCH)
+        session = open_session(graph)
+        parts = np.array_split(final.valid, -(-len(final.valid) // len(past)))  # no more at a time than were proven
+        predicted = np.concatenate([answers(session, _past(problem, part, lookback), _BATCH) for part in parts])
         scores = holdout_scores(problem, predicted)
         write_bundle(
             folder,
@@ -139,7 +143,7 @@ def baseline_predictions(problem: Problem, fold: int | None = None) -> dict[str,
             part.valid,
             problem.steps,
             starts=segment_starts(table, part.valid),
-            seasons=problem.seasons,
+            seasons=problem.seasons[part.name],
             means=Statistics.fit(values, part.rows).mean,
         )
         for name in baselines.NAMES
@@ -172,9 +176,13 @@ def git_commit() -> str | None:
 
 
 def _past(problem: Problem, origins: NDArray[np.int64], lookback: int) -> NDArray[np.float32]:
-    windows = lookback_windows(problem, origins, lookback, device="cpu")
-    past: NDArray[np.float32] = windows.past[windows.origins - lookback].numpy()
-    return past
+    return past_view(problem.table.values, lookback)[origins - lookback]
+
+
+def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:
+    """All origins, or as many as fit into memory, evenly spread; a window holds so many `numbers`."""
+    most = max(2 * _BATCH, _PROVEN_BYTES // (4 * numbers))
+    return origins if len(origins) <= most else origins[np.linspace(0, len(origins) - 1, most).astype(np.int64)]
 
 
 def _first_failure(proof: Proof, family: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import family as family_module
+from models.preprocess import NORMALISATIONS
 from models.training import Config as FitConfig
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
 from ray_jobs.config import Config
@@ -26,22 +28,28 @@ from ray_jobs.final import train_final
 from ray_jobs.search import exit_codes
 from search_spaces import FAMILIES, unflatten
 
+OWN_FLAGS = {
+    "--params": "a YAML file with family, params and epochs, as every run leaves it: best.yaml",
+    "--workers": "processes that train together; default resources.workers_per_trial",
+}
 _KEYS = ("family", "params", "epochs")
 
 
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Run from the command line; returns the run's folder."""
     with exit_codes(), interrupt.raised():
-        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        own.add_argument("--params")
-        own.add_argument("--workers", default="1")
-        mine, rest = own.parse_known_args(arguments)
-        settings = config.parse(rest, prog="train.py", description=__doc__ or "")
-        if mine.params is None:
+        mine = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        for flag in OWN_FLAGS:
+            mine.add_argument(flag)
+        chosen, _ = mine.parse_known_args(arguments)
+        given = sys.argv[1:] if arguments is None else arguments
+        settings = config.parse(given, prog="train.py", description=__doc__ or "", own=OWN_FLAGS)
+        if chosen.params is None:
             raise InputError("name the configuration to train: --params best.yaml, as a search leaves it in its folder")
-        if not mine.workers.isdigit() or int(mine.workers) < 1:
-            raise InputError(f"--workers must be a whole number of at least 1, got {mine.workers!r}")
-        return train(settings, _read(Path(mine.params)), workers=int(mine.workers))
+        workers = chosen.workers or str(settings.resources.workers_per_trial)
+        if not workers.isdigit() or int(workers) < 1:
+            raise InputError(f"--workers must be a whole number of at least 1, got {workers!r}")
+        return train(settings, _read(Path(chosen.params)), workers=int(workers))
 
 
 def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
@@ -111,7 +119,8 @@ def _read(file: Path) -> dict[str, Any]:
         family_module(chosen["family"]).Config(
             channels=1, n_steps=1, lookback=groups["window"]["lookback"], **groups["model"]
         )
-        groups["input"]["normalisation"]
+        if groups["input"]["normalisation"] not in NORMALISATIONS:
+            raise ValueError(f"input.normalisation must be one of {', '.join(NORMALISATIONS)}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"--params {file}: params do not fit family {chosen['family']!r}: {error}") from None
     return chosen

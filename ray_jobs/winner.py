@@ -21,6 +21,7 @@ from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.ship import Shipped
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
+from ray_jobs.trial import prepare_process
 from search_spaces import at_edge, unflatten
 
 
@@ -53,7 +54,7 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     params: dict[str, Any] = ending(best)["params"]
     whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
     cv = CrossValidation(problem, book.family, whole, trial=best.number)
-    _restore(cv, swept.states(best.number), epochs(best)[-1]["number"])
+    _restore(cv, swept.states(best.number), epochs(best), config.resources.cpus_per_trial)
     folds = [float(value) for value in epochs(best)[-1]["folds"]]
     n_epochs = max(1, round(float(np.median(epochs(best)[-1]["best_epochs"]))))
     out_of_fold = []
@@ -93,16 +94,27 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     )
 
 
-def _restore(cv: CrossValidation, states: Checkpoints, epoch: int) -> None:
-    """Bring `cv` to where its trial ended: its newest state, and the epochs that it may lack trained again."""
-    found = states.newest()
+def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:
+    """Bring `cv` to where its trial ended: its newest state, and the epochs that it may lack trained again.
+
+    `epochs` are those that the study holds. What could not be reached again to the digit, such as the score of another
+    kind of device, is said.
+    """
+    last = epochs[-1]
+    found = states.newest(at_most=last["number"])
+    for sentence in found.passed_over if found else ["the best trial has left no state"]:
+        print(f"note: {sentence}; what is lacking is trained again", file=sys.stderr)
     if found is not None:
         cv.load_state_dict(found.state)
-        for sentence in found.passed_over:
-            print(f"note: {sentence}; what is lacking is trained again", file=sys.stderr)
     iterator = cv.epochs()
-    while max(training.done for training in cv.trainings) < epoch:
+    while max(training.done for training in cv.trainings) < last["number"]:
+        prepare_process(cpus)
         next(iterator)
+    sign = 1.0 if cv.problem.minimise else -1.0
+    folds = [sign * training.best for training in cv.trainings]
+    if not np.allclose(folds, last["folds"], rtol=1e-4):
+        shown = [" ".join(f"{value:.5g}" for value in values) for values in (last["folds"], folds)]
+        print(f"note: the folds scored {shown[0]} in the search, and {shown[1]} trained again", file=sys.stderr)
 
 
 class NoWinnerError(Exception):

@@ -53,7 +53,7 @@ def make_problem(
         steps=np.array(steps, np.int64),
         metric="mae",
         seed=seed,
-        seasons=find_seasons(table, parts.final.rows),
+        seasons=find_seasons(table, parts),
     )
 
 

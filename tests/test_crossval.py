@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from data.folds import Fold, Split
 from models.crossval import CrossValidation, FoldScore, build, find_seasons, refit, segment_starts
 from models.preprocess import Statistics
-from models.training import draw_seed, predict
+from models.training import Training, draw_seed, predict
 from tests.builders import equal, make_params, make_problem, make_table, scripted, weights
 
 LSTM = make_params("lstm", model__hidden=8, model__layers=2, model__dropout=0.3, fit__max_epochs=3)
 LINEAR = make_params("linear", fit__max_epochs=3)
+NONE = np.zeros(0, np.int64)
 
 
 @pytest.fixture(scope="module")
@@ -227,6 +229,24 @@ def test_a_segment_s_start_is_found_for_each_origin():
     assert segment_starts(table, np.array([0, 49, 50, 119, 120, 199])).tolist() == [0, 0, 50, 50, 120, 120]
 
 
-def test_the_season_is_found_in_the_given_rows():
-    table = make_table(n_targets=2)  # a wave of 12 hours
-    assert find_seasons(table, np.arange(160)).tolist() == [12, 12]
+def test_the_season_is_found_in_the_rows_that_a_fold_trains_on():
+    table = make_table(n_targets=2)  # 200 rows of a wave of 12 hours
+    values = table.values.copy()
+    values[100:, 0] = np.sin(2 * np.pi * np.arange(100) / 7)
+    table = dataclasses.replace(table, values=values)
+    early = Fold(name="1", train=NONE, valid=NONE, rows=np.arange(100), train_spans=(), valid_spans=())
+    late = dataclasses.replace(early, name="holdout", rows=np.concatenate([np.arange(30), np.arange(100, 200)]))
+    seasons = find_seasons(table, Split(folds=(early,), final=late, scheme="blocked"))
+    assert {name: found.tolist() for name, found in seasons.items()} == {"1": [12, 12], "holdout": [7, 12]}
+
+
+def test_a_score_is_nan_from_the_epoch_on_in_which_a_fold_s_loss_is_no_number(problem, monkeypatch):
+    cv = CrossValidation(problem, "linear", LINEAR, trial=0)
+    train = Training._train
+
+    def spoiled(self, number, generator):
+        return math.nan if self is cv.trainings[1] and number == 2 else train(self, number, generator)
+
+    monkeypatch.setattr(Training, "_train", spoiled)
+    values = [epoch.value for epoch in cv.epochs()]
+    assert math.isfinite(values[0]) and math.isnan(values[1])

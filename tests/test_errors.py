@@ -45,8 +45,17 @@ def swapped(frame: Frame) -> Frame:
     return frame.iloc[order].reset_index(drop=True)
 
 
+def flat(frame: Frame) -> Frame:
+    """The target keeps one value while the first fold validates, and changes before and after."""
+    sales = frame["sales"].copy()
+    sales.iloc[20 : len(frame) // 3 + 40] = 7.0
+    return frame.assign(sales=sales)
+
+
 WINDOW = ["--lookback", "12", "--horizon", "3"]
 TARGET = ["--target", "sales"]
+HYPERBAND = ["--search.scheduler", "hyperband"]
+POSTGRES = "postgresql+psycopg://ann@127.0.0.1"
 
 # name, change of the table, flags besides --data, what the line must say
 CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
@@ -85,6 +94,12 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("a name that climbs", None, [*TARGET, "--name", "../up"], ["name", "'../up'"]),
     ("path and sample", None, [*TARGET, "--sample", "stocks"], ["data.path", "data.sample"]),
     ("negative embargo", None, [*TARGET, "--validation.embargo", "-1"], ["validation.embargo"]),
+    ("hyperband one by one", None, [*TARGET, *HYPERBAND, "--resources.concurrent", "1"], ["'hyperband'", "auto"]),
+    ("no database", None, [*TARGET, "--search.storage", "here"], ["search.storage='here'", "no address"]),
+    ("no such server", None, [*TARGET, "--search.storage", "mysql+pymysql://ann@127.0.0.1:1/x"], ["search.storage", "connect"]),
+    ("no server", None, [*TARGET, "--search.storage", f"{POSTGRES}:1/x"], ["search.storage", "refused"]),
+    ("a password", None, [*TARGET, "--search.storage", f"{POSTGRES}/x?password=secret"], ["holds a password"]),
+    ("r2 of a flat fold", flat, [*TARGET, "--search.metric", "r2"], ["search.metric='r2'", "fold 1", "divide"]),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 
@@ -183,10 +198,13 @@ def test_more_gpus_than_there_are_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "connect", lambda: None)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 4.0}}] * 2)
     runs = tmp_path / "runs"
     line = refusal(capsys, ["--runs", str(runs), "--resources.gpus_per_trial", "2"])
     assert "needs 2 GPUs" in line
+    line = refusal(capsys, ["--runs", str(runs), "--resources.cpus_per_trial", "8"])
+    assert "resources.cpus_per_trial=8 is more than any node has: 4 CPUs at most" in line
     assert not runs.exists()
 
 

@@ -75,19 +75,22 @@ def winners(run: Run) -> str:
     """The parameters of each family's winner, side by side."""
     found: dict[str, dict[str, Any]] = run.summary["winners"]
     names = sorted({name for winner in found.values() for name in winner["params"]})
-    on_bounds = " ".join(run.summary.get("on_bounds") or [])
     head = [f"<tr>{cells(['parameter', *map(escape, found)], tag='th')}</tr>"]
     facts = [("trial", "trial"), ("epochs", "epochs")]
     rows = [
         f"<tr>{cells([word, *(escape(winner.get(key, MISSING)) for winner in found.values())])}</tr>"
         for key, word in facts
     ]
+    on_bounds = run.summary.get("on_bounds") or []
+    mark = ' <span class="tag">on its bound</span>'
     for name in names:
-        mark = '<span class="tag">on its bound</span>' if name in on_bounds.split() else ""
         values = [
-            escape(shown(winner["params"][name])) if name in winner["params"] else "" for winner in found.values()
+            escape(shown(winner["params"][name])) + (mark if f"{family}: {name}" in on_bounds else "")
+            if name in winner["params"]
+            else ""
+            for family, winner in found.items()
         ]
-        rows.append(f"<tr>{cells([escape(name) + mark, *values])}</tr>")
+        rows.append(f"<tr>{cells([escape(name), *values])}</tr>")
     return table(head, rows)
 
 

@@ -71,7 +71,10 @@ class Judge:
         row.left_over += len(sweep.left_over())  # before the database is opened, which makes files beside it
         found, ends = sweep.acknowledged(), sweep.ended()
         row.trials_lost += len(set(range(TRIALS)) - set(ends))
-        row.counted_twice += max(0, len(ends) - TRIALS)
+        places = Counter(
+            notes["place"] for trial in sweep.notes().values() for notes in trial.values() if "place" in notes
+        )
+        row.counted_twice += sum(n - 1 for n in places.values())
         row.epochs_lost += sum(found.get(key) != value for key, value in before.items())
         trained = Counter(self.arena.trained())
         again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
@@ -154,7 +157,7 @@ def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
 
 
 def _spoil(trials: list[Path], rng: random.Random) -> list[Path]:
-    """Change the newest state of each trial that has not ended; those changed."""
+    """Change the newest state of each trial that has any; those changed."""
     spoiled = []
     for trial in trials:
         newest = max(trial.glob("epoch-*"), default=None)

@@ -75,6 +75,8 @@ def ray_head() -> Iterator[str]:
         command += [f"--ray-client-server-port={client}", f"--temp-dir={folder}/ray", "--include-dashboard=true"]
         command += [f"--object-store-memory={512 * 2**20}", "--disable-usage-stats"]
         started = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+        # Ray Train's own cleaner asks this address; it gives up, and leaves cores reserved, where it finds two Rays.
+        started["RAY_API_SERVER_ADDRESS"] = f"http://127.0.0.1:{dashboard}"
         started["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] = "0"  # at its end nobody needs to be warned
         log = Path(folder) / "head.log"
         with log.open("w") as output:

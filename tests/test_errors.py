@@ -55,6 +55,7 @@ def flat(frame: Frame) -> Frame:
 WINDOW = ["--lookback", "12", "--horizon", "3"]
 TARGET = ["--target", "sales"]
 HYPERBAND = ["--search.scheduler", "hyperband"]
+MYSQL = "mysql+pymysql://ann@127.0.0.1"
 POSTGRES = "postgresql+psycopg://ann@127.0.0.1"
 
 # name, change of the table, flags besides --data, what the line must say
@@ -96,7 +97,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("negative embargo", None, [*TARGET, "--validation.embargo", "-1"], ["validation.embargo"]),
     ("hyperband one by one", None, [*TARGET, *HYPERBAND, "--resources.concurrent", "1"], ["'hyperband'", "auto"]),
     ("no database", None, [*TARGET, "--search.storage", "here"], ["search.storage='here'", "no address"]),
-    ("no such server", None, [*TARGET, "--search.storage", "mysql+pymysql://ann@127.0.0.1:1/x"], ["search.storage", "connect"]),
+    ("no MySQL there", None, [*TARGET, "--search.storage", f"{MYSQL}:1/x"], ["search.storage", "connect"]),
     ("no server", None, [*TARGET, "--search.storage", f"{POSTGRES}:1/x"], ["search.storage", "refused"]),
     ("a password", None, [*TARGET, "--search.storage", f"{POSTGRES}/x?password=secret"], ["holds a password"]),
     ("r2 of a flat fold", flat, [*TARGET, "--search.metric", "r2"], ["search.metric='r2'", "fold 1", "divide"]),

@@ -16,6 +16,7 @@ from _common import FAMILY, Job
 from ray.tune import Callback
 
 from ray_jobs import cluster, config, prepare
+from ray_jobs.footprint import trial_memory
 from ray_jobs.study import StudyBook
 from ray_jobs.sweep import sweep
 from search_spaces import load
@@ -84,7 +85,8 @@ def main(job: Job) -> None:
     book.first = job.configurations
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
-    sweep(settings, problem, book, folder, callbacks=[watch])
+    memory = trial_memory(problem, book, on_device=False)
+    sweep(settings, problem, book, folder, memory=memory, callbacks=[watch])
     ended = time.time()
     slots = job.concurrent or cluster.cores()
     if not watch.records:

@@ -14,9 +14,7 @@ from models import training
 from models.crossval import Params, Problem, build
 from models.preprocess import Forecaster, Statistics
 
-_COPIES = (
-    9  # of the weights, each fold: themselves, gradients, two moments, the best; and of four in a state on its way
-)
+_COPIES = 9  # of a fold's weights: themselves, gradients, two moments, the best; four more in a state on its way
 _WORKSPACE = 2.0  # what a backward pass holds besides: gradients of what was kept, and temporaries
 _SCORING = 6  # arrays as large as a fold's predictions: truth, answers, their parts, differences (float64 counts twice)
 

@@ -47,13 +47,15 @@ def hear_often() -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
 
 
-def fitting(resources: Resources) -> int:
-    """How many trials fit on the cluster at one time; at least 1."""
-    has, workers = ray.cluster_resources(), resources.workers_per_trial
-    fit = [has.get("CPU", 1) // (resources.cpus_per_trial * workers)]
-    if resources.gpus_per_trial:
-        fit.append(has.get("GPU", 0) // (resources.gpus_per_trial * workers))
-    return max(1, int(min(fit)))
+def fitting(resources: Resources, memory: int = 0) -> int:
+    """How many trials fit on the cluster at one time, each worker with so many bytes of `memory`; at least 1."""
+    each = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial, "memory": memory}
+    fit = [
+        sum(node["Resources"].get(name, 0) // needed for node in ray.nodes() if node["Alive"])
+        for name, needed in each.items()
+        if needed
+    ]
+    return max(1, int(min(fit)) // resources.workers_per_trial)
 
 
 def versions() -> dict[str, str]:

@@ -34,7 +34,7 @@ def distributed_trial(config: dict[str, Any], problem: Problem) -> None:
         scaling_config=ScalingConfig(
             num_workers=config["workers"],
             use_gpu=bool(gpus),
-            resources_per_worker={"CPU": config["cpus"], **gpus},
+            resources_per_worker={"CPU": config["cpus"], "memory": config["memory"], **gpus},
         ),
         run_config=RunConfig(
             name=f"workers-{config['number']:05d}-{tune.get_context().get_trial_id()}",

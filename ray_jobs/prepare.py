@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,6 +111,11 @@ def source(config: Config) -> Source:
     name = Path(config.data.path).name.split(".")[0] or "table"
     short = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60].strip("-_") or "table"
     return Source(short=short, full=config.data.path)
+
+
+def default_name(families: Sequence[str], config: Config) -> str:
+    """The run folder's name where the user gave none."""
+    return f"{'-'.join(families)}-{source(config).short}"
 
 
 def problem(config: Config) -> Problem:

@@ -11,8 +11,6 @@ command that goes on is printed; 1 no trial succeeded, too many failed, or a bug
 from __future__ import annotations
 
 import contextlib
-import errno
-import shlex
 import shutil
 import sys
 import time
@@ -22,7 +20,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -32,17 +29,16 @@ from models.bundle import no_nan
 from models.crossval import Problem
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.config import Config
+from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.report.write import write_report
+from ray_jobs.resume import is_done, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook, check_reachable
 from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown
 from search_spaces import FAMILIES, load
-
-_DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
-_MAY_CHANGE = ("name", "runs", "search.trials", "search.time_budget", "search.epoch_timeout", "search.max_failed")
 
 
 def main(*families: str, arguments: Sequence[str] | None = None, description: str | None = None) -> None:
@@ -53,7 +49,7 @@ def main(*families: str, arguments: Sequence[str] | None = None, description: st
         text = description or __doc__ or ""
         settings = config.parse(given, prog=Path(sys.argv[0]).name, description=text, resumable=True)
         if "--resume" in given:
-            search(_resumed(settings, names, given), names, resume=True)
+            search(resumed(settings, names, given), names, resume=True)
         else:
             search(settings, names)
 
@@ -77,22 +73,6 @@ def exit_codes() -> Iterator[None]:
         sys.exit(interrupt.EXIT_CODE)
 
 
-@contextmanager
-def _resumable(run: RunFolder, families: Sequence[str]) -> Iterator[None]:
-    """What stops the work on a run names the command that goes on with it."""
-    try:
-        yield
-    except (Interrupted, HaltedError, OSError) as error:
-        reason = str(error)
-        if isinstance(error, OSError):
-            if error.errno not in _DISK_ERRORS:
-                raise
-            reason = f"cannot write {error.filename or run.path}: {error.strerror}"
-        words = ["python", "-m", "ray_jobs.search", *families, "--resume", "--name", run.path.name]
-        words += ["--runs", str(run.path.parent)]
-        raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from None
-
-
 class TooManyFailedError(Exception):
     """More trials failed than search.max_failed bears; everything was written all the same."""
 
@@ -105,7 +85,7 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     started, clock = datetime.now(UTC), time.monotonic()
     settings = prepare.complete(settings)
     out = display.console()
-    if resume and _is_done(settings):
+    if resume and is_done(settings):
         out.print(f"run {settings.name} is done: there is nothing to resume", soft_wrap=True)
         return Path(str(settings.runs)) / str(settings.name)
     if not resume:
@@ -116,10 +96,12 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
         check_reachable(settings.search.storage)
     cluster.connect()
     cluster.check(settings.resources)
-    with run_folder.take(Path(str(settings.runs)), settings.name, _default(families, settings), resume=resume) as run:
+    with run_folder.take(
+        Path(str(settings.runs)), settings.name, prepare.default_name(families, settings), resume=resume
+    ) as run:
         settings = settings.model_copy(update={"name": run.path.name})
-        with _resumable(run, families), contextlib.ExitStack() as opened:
-            if _is_done(settings):  # by a process that held the lock until now
+        with resumable(run, families), contextlib.ExitStack() as opened:
+            if is_done(settings):  # by a process that held the lock until now
                 return run.path
             # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
             run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
@@ -148,52 +130,6 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
         say(out, run, summary)
         _check_failed(settings, run, summary)
         return run.path
-
-
-def _is_done(settings: Config) -> bool:
-    return (Path(str(settings.runs)) / str(settings.name) / "DONE").exists()
-
-
-def _resumed(settings: Config, families: Sequence[str], given: list[str]) -> Config:
-    """The configuration that the run was begun with, and of the new one what may change on the way."""
-    complete = prepare.complete(settings)
-    path = run_folder.find_unfinished(Path(str(complete.runs)), settings.name, _default(families, complete))
-    file = path / "config.yaml"
-    if not file.exists():
-        raise InputError(f"run {path.name!r} ended before it had begun; remove {path} and start it without --resume")
-    stored = config.read_yaml(file, "--resume")
-    before = config.check(stored)
-    now = config.parse(given, prog="", description="", base=stored, resumable=True)
-    now = prepare.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
-    _check_families(families, now, path)
-    for key, value, old in config.differences(now, before):
-        if key not in _MAY_CHANGE and not key.startswith("resources."):
-            raise InputError(
-                f"--resume: run {path.name!r} was begun with {key}={old!r}, not {value!r}; leave that flag out, or "
-                f"start another run"
-            )
-    return now
-
-
-def _check_families(families: Sequence[str], settings: Config, path: Path) -> None:
-    """A run is gone on with for all its families, or it would end without the others."""
-    storage = settings.search.storage
-    if storage is None and not (path / "study.db").exists():
-        return
-    if storage:
-        check_reachable(storage)
-    begun = optuna.get_all_study_names(storage or RunFolder(path).study_url)
-    if storage:
-        begun = [name.removeprefix(f"{path.name}/") for name in begun if name.startswith(f"{path.name}/")]
-    if begun and set(begun) != set(families):
-        raise InputError(
-            f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
-            f"python -m ray_jobs.search {' '.join(begun)} --resume --name {path.name}"
-        )
-
-
-def _default(families: Sequence[str], settings: Config) -> str:
-    return f"{'-'.join(families)}-{prepare.source(settings).short}"
 
 
 def _check_failed(settings: Config, run: RunFolder, summary: dict[str, Any]) -> None:
@@ -246,6 +182,14 @@ def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, re
 
 
 def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, out: Console) -> Swept:
+    memory = trial_memory(problem, book, on_device=settings.resources.gpus_per_trial > 0)
+    fit, by_cores = cluster.fitting(settings.resources, memory), cluster.fitting(settings.resources)
+    if fit < by_cores:
+        out.print(
+            f"note: {fit} trial(s) at one time instead of {by_cores}: the largest {book.family} may take "
+            f"{memory / 2**30:.1f} GiB",
+            soft_wrap=True,
+        )
     progress = display.Progress(
         book.family,
         trials=settings.search.trials,
@@ -258,7 +202,7 @@ def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, 
     progress.remember(book)
     progress.start()
     try:
-        return sweep(settings, problem, book, run.path, callbacks=[progress])
+        return sweep(settings, problem, book, run.path, memory=memory, callbacks=[progress])
     finally:
         progress.stop()
 

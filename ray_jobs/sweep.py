@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,19 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.stopper import Stopper
 
 from models.crossval import Problem
 from ray_jobs import schedulers
-from ray_jobs.checkpoints import CannotWriteError, Checkpoints
+from ray_jobs.bookkeeping import Endings, Halt, Recorder
+from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.cluster import fitting
 from ray_jobs.config import Config
 from ray_jobs.distributed_trial import distributed_trial
 from ray_jobs.schedulers import Replayable
 from ray_jobs.study import DATABASE_ERRORS, StudyBook, epochs, why
-from ray_jobs.trial import WarmTrial, failure_file, hung, trial_states
+from ray_jobs.trial import WarmTrial, trial_states
 
+_WAITING_BYTES = 256 << 20  # of a process that waits for a trial's workers
 MAX_FAILURES = 2  # deaths of a trial's process that are borne; each time it goes on from its last state
 
 
@@ -44,22 +43,6 @@ class Swept:
 
     def states(self, number: int) -> Checkpoints:
         return trial_states(self.folder, self.owner, number)
-
-
-class Halt:
-    """Why the sweep must end now, once somebody has found a reason.
-
-    Tune wraps what a callback raises, or only logs it; so each of ours notes it here, and `Recorder` ends the sweep.
-    """
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def __call__(self, reason: str) -> None:
-        self.reason = self.reason or reason
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Halt:
-        return self
 
 
 class StudySearch(Searcher):
@@ -109,128 +92,16 @@ def draw(book: StudyBook, shared: dict[str, Any]) -> dict[str, Any] | None:
     return {"trial": {**shared, "number": number, "params": params, "heard": heard}}
 
 
-class Endings(Callback):
-    """Notes how each trial ended, and keeps the states of the best one alone."""
-
-    def __init__(self, book: StudyBook, swept: Swept, halt: Halt) -> None:
-        self.book = book
-        self.swept = swept
-        self.halt = halt
-        best = book.best()
-        self.best = best.number if best else None
-
-    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self.book.numbers.setdefault(trial.trial_id, trial.config["trial"]["number"])
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        result = trial.last_result or {}
-        if self.halt.reason:
-            return  # it goes on when the sweep does
-        if "failed" in result:
-            self._fail(trial, str(result["failed"]))
-            return
-        value = result.get("value")
-        if value is not None and not math.isfinite(value):
-            self._finish(trial, "failed", f"the metric became {value} in epoch {result.get('number')}", None)
-            return
-        if value is None:  # never began
-            self._finish(trial, "pruned", "the time was up before its first epoch", None)
-            return
-        done = bool(result.get("finished"))
-        self._finish(
-            trial,
-            "complete" if done else "pruned",
-            "finished" if done else f"stopped after epoch {result['number']}",
-            value,
-        )
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        file = Path(trial.error_file) if trial.error_file else None
-        self._fail(trial, file.read_text(encoding="utf8") if file and file.exists() else "an exception")
-
-    def _fail(self, trial: Any, text: str) -> None:
-        """`text` is a traceback, or what Ray says of a process that died."""
-        if CannotWriteError.__name__ in text:  # of a worker inside a trial
-            self.halt(_last_line(text).removeprefix(f"{CannotWriteError.__module__}.{CannotWriteError.__name__}: "))
-            return
-        file = failure_file(self.swept.folder, self._number(trial))
-        try:
-            stacks = hung(self.swept.folder, self._number(trial))
-            file.parent.mkdir(exist_ok=True, mode=0o700)
-            file.write_text(f"{text}\n{stacks}", encoding="utf8")
-        except OSError as error:
-            self.halt(f"cannot write {file}: {error.strerror}")
-            return
-        reason = "hung: an epoch took longer than search.epoch_timeout" if stacks else _last_line(text)
-        self._finish(trial, "failed", reason, None)
-
-    def _finish(self, trial: Any, state: str, reason: str, value: float | None) -> None:
-        number = self._number(trial)
-        try:
-            params = (trial.last_result or {}).get("params") or trial.config["trial"]["params"]
-            self.book.finish(number, state, reason=reason, value=value, params=params)
-            best = self.book.best()
-        except DATABASE_ERRORS as error:
-            self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
-            return
-        now = best.number if best else None
-        for other in (number, self.best):
-            if other is not None and other != now:
-                self.swept.states(other).remove()
-        self.best = now
-
-    def _number(self, trial: Any) -> int:
-        # A trial may fail before it has started.
-        return int(self.book.numbers.get(trial.trial_id, trial.config["trial"]["number"]))
-
-
-class Recorder(Stopper):
-    """Writes every epoch to the study before the scheduler hears of it; ends a sweep whose time is spent, or halted."""
-
-    def __init__(self, book: StudyBook, halt: Halt, before: float, time_budget: float | None) -> None:
-        self.book = book
-        self.halt = halt
-        self.began = time.monotonic() - before  # `before`: seconds that earlier processes have searched
-        self.time_budget = time_budget or math.inf
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        if "halt" in result:
-            self.halt(str(result["halt"]))
-        if self.halt.reason or "failed" in result:
-            return True
-        if math.isfinite(result["value"]):
-            epoch = {key: result[key] for key in _EPOCH_KEYS}
-            epoch["ended"] = self.seconds()
-            epoch["began"] = epoch["ended"] - epoch["train_seconds"] - epoch["valid_seconds"]
-            try:
-                self.book.record(self.book.numbers[trial_id], epoch)
-            except DATABASE_ERRORS as error:
-                self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
-        return self.stop_all()
-
-    def stop_all(self) -> bool:
-        return self.halt.reason is not None or self.seconds() > self.time_budget
-
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
-
-
-_EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["an exception"])[-1]
-
-
 def sweep(
     config: Config,
     problem: Problem,
     book: StudyBook,
     folder: Path,
     *,
+    memory: int,
     callbacks: list[Callback],
 ) -> Swept:
-    """Run the trials of `book` to the end of its budget, from where they stand.
+    """Run the trials of `book` to the end of its budget, from where they stand; `memory` bytes a worker of a trial.
 
     States and failures lie in `folder`/sweep-<family> until the run is done, Tune's files in a folder in it. Raises
     HaltedError where a disk or a database cannot be written.
@@ -260,13 +131,14 @@ def sweep(
             "cpus": resources.cpus_per_trial,
             "gpus": resources.gpus_per_trial,
             "workers": resources.workers_per_trial,
+            "memory": memory,
             "storage": str(own / "tune"),
             "folder": str(own),
             "owner": owner,
             "epoch_timeout": search.epoch_timeout,
             "exploits": search.scheduler == "pbt",
         }
-        _tune(config, problem, book, shared, scheduler, recorder, [Endings(book, swept, halt), *callbacks], halt)
+        _tune(config, problem, book, shared, scheduler, recorder, [Endings(book, own, owner, halt), *callbacks], halt)
     if halt.reason:
         raise HaltedError(halt.reason)
     for trial in book.all_trials():  # the time was up while they ran
@@ -312,9 +184,9 @@ def _tune(
     halt: Halt,
 ) -> None:
     search = config.search
-    trainable, per_trial, concurrent = _trainable(config)
+    trainable, per_trial, concurrent = _trainable(config, shared["memory"])
     # As many as fit now, or as were asked for: a cluster may grow.
-    slots = fitting(config.resources) if concurrent is None else concurrent
+    slots = fitting(config.resources, shared["memory"]) if concurrent is None else concurrent
     # Tune starts one waiting trial after the other, seconds each, unless it may hold as many as there are slots.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(slots)
     # HyperBand's paused trials are open, too: it needs all of a bracket before it decides.
@@ -352,14 +224,16 @@ def _source(config: Config, book: StudyBook, shared: dict[str, Any]) -> dict[str
     return {"param_space": {"trial": tune.grid_search(population)}}
 
 
-def _trainable(config: Config) -> tuple[Any, dict[str, float], int | None]:
+def _trainable(config: Config, memory: int) -> tuple[Any, dict[str, float], int | None]:
     """What Tune runs, what it reserves for it, and how many at one time (None: as many as fit)."""
     resources = config.resources
     concurrent = None if resources.concurrent == "auto" else resources.concurrent
     if resources.workers_per_trial == 1:
-        return WarmTrial, {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial}, concurrent
+        per_trial = {"cpu": resources.cpus_per_trial, "gpu": resources.gpus_per_trial, "memory": memory}
+        return WarmTrial, per_trial, concurrent
     # Tune cannot see the workers inside a trial: it reserves the waiting process and is told how many trials fit.
-    return distributed_trial, {"cpu": 0, "memory": 256 * 2**20}, min(concurrent or sys.maxsize, fitting(resources))
+    fit = min(concurrent or sys.maxsize, fitting(resources, memory))
+    return distributed_trial, {"cpu": 0, "memory": _WAITING_BYTES}, fit
 
 
 def _trial_folder(trial: Any) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from models.crossval import Problem
 from ray_jobs import config, prepare
 from ray_jobs.config import Config
+from ray_jobs.footprint import trial_memory
 from ray_jobs.study import StudyBook
 from ray_jobs.sweep import Swept, sweep
 from search_spaces import load
@@ -30,4 +31,5 @@ def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Pro
         seed=config.search.seed,
         minimise=problem.minimise,
     )
-    return problem, book, sweep(config, problem, book, folder, callbacks=[])
+    memory = trial_memory(problem, book, on_device=False)
+    return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])

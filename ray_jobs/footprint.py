@@ -1,0 +1,46 @@
+"""The memory of a trial, so that no more of them run at one time than fit.
+
+Ray is told what the largest configuration of a study needs, and places trials by it as it does by cores. It is an
+estimate: a trial that the kernel ends all the same is started again with a node to itself (see `ray_jobs.sweep`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from models.crossval import Problem
+from models.memory import trial_bytes
+from ray_jobs.study import StudyBook
+from search_spaces import unflatten
+
+PROCESS_BYTES = 700 << 20  # torch, Ray and pandas imported: 450 MB; the rest is what the heap loses over many trials
+
+
+def trial_memory(problem: Problem, book: StudyBook, *, on_device: bool) -> int:
+    """Bytes that one worker of a trial needs at most; never more than the largest node has, so that one always fits."""
+    params: dict[str, Any] = {**book.fixed}
+    choices = []
+    for name, d in book.ranges.items():
+        match d:
+            case IntDistribution() | FloatDistribution():
+                params[name] = d.high
+            case CategoricalDistribution():
+                params[name] = d.choices[0]
+                choices.append((name, d.choices))
+
+    def needed(changed: dict[str, Any]) -> int:
+        return trial_bytes(problem, book.family, unflatten({**params, **changed}), on_device=on_device)
+
+    for name, values in choices:
+        params[name] = max(values, key=lambda value: needed({name: value}))
+    return min(PROCESS_BYTES + needed({}), largest_node()["memory"])
+
+
+def largest_node() -> dict[str, int]:
+    """CPUs, GPUs and bytes of memory of the node that has most CPUs."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    node = max(nodes, key=lambda each: (each.get("CPU", 0), each.get("memory", 0)))
+    return {"cpu": int(node.get("CPU", 1)), "gpu": int(node.get("GPU", 0)), "memory": int(node.get("memory", 0))}

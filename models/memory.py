@@ -1,4 +1,4 @@
-"""How much memory the training of one trial takes, worked out from a forward pass of one window and of two.
+"""How much memory the training of one trial takes, worked out from a forward pass of 8 windows and of 16.
 
 What autograd keeps for the backward pass grows with the batch, so two small batches tell of any other. The rest is
 counted: weights, gradients, the optimiser's moments and the best weights of every fold, and the folds' predictions.
@@ -15,6 +15,7 @@ from models.crossval import Params, Problem, build
 from models.preprocess import Forecaster, Statistics
 
 _COPIES = 9  # of a fold's weights: themselves, gradients, two moments, the best; four more in a state on its way
+_BATCHES = (8, 16)  # of fewer windows, some kernels keep more than their share
 _WORKSPACE = 2.0  # what a backward pass holds besides: gradients of what was kept, and temporaries
 _SCORING = 6  # arrays as large as a fold's predictions: truth, answers, their parts, differences (float64 counts twice)
 
@@ -35,9 +36,10 @@ def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool 
     if on_device:
         return held
     shape = (params["window"]["lookback"], len(problem.table.names))
-    one, two = (kept_bytes(model, torch.zeros(n, *shape)) for n in (1, 2))
+    few, more = (kept_bytes(model, torch.zeros(n, *shape)) for n in _BATCHES)
+    each = max(0, more - few) / (_BATCHES[1] - _BATCHES[0])
     largest = max(fit.batch_size, training.EVAL_BATCH // 4)  # nothing is kept when answering, a layer's output is
-    return held + int(_WORKSPACE * (one + (largest - 1) * max(0, two - one)))
+    return held + int(_WORKSPACE * (more + (largest - _BATCHES[1]) * each))
 
 
 def kept_bytes(model: Forecaster, past_BLF: Tensor) -> int:

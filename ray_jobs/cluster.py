@@ -28,7 +28,7 @@ def connect() -> None:
     """The cluster that RAY_ADDRESS or this machine names, else a new one on this machine alone."""
     for name, value in _TUNE.items():
         os.environ.setdefault(name, value)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a trial's failure is the study's to tell
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     if not ray.is_initialized():
         try:

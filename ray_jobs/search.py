@@ -96,9 +96,8 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
         check_reachable(settings.search.storage)
     cluster.connect()
     cluster.check(settings.resources)
-    with run_folder.take(
-        Path(str(settings.runs)), settings.name, prepare.default_name(families, settings), resume=resume
-    ) as run:
+    default = prepare.default_name(families, settings)
+    with run_folder.take(Path(str(settings.runs)), settings.name, default, resume=resume) as run:
         settings = settings.model_copy(update={"name": run.path.name})
         with resumable(run, families), contextlib.ExitStack() as opened:
             if is_done(settings):  # by a process that held the lock until now

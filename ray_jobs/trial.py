@@ -166,7 +166,8 @@ def stack_file(folder: str | Path, number: int) -> Path:
 def hung(folder: str | Path, number: int) -> str:
     """Where the processes of trial `number` stood that hung; empty where none did."""
     file = failure_file(folder, number)
-    return "\n".join(each.read_text(encoding="utf8") for each in sorted(file.parent.glob(f"{file.stem}.*.stack")))
+    stacks = sorted(file.parent.glob(f"{file.stem}.*.stack"))  # empty after a death of another kind
+    return "\n".join(each.read_text(encoding="utf8") for each in stacks).strip()
 
 
 def report(epoch: FoldsEpoch) -> dict[str, Any]:

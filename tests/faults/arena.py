@@ -92,13 +92,16 @@ class Arena:
             self.ray = None
             self.environment.pop("RAY_ADDRESS", None)
 
-    def begin(self, name: str, *flags: str, resume: bool = False, **environment: str) -> Sweep:
+    def begin(
+        self, name: str, *flags: str, resume: bool = False, limited: Limited | None = None, **environment: str
+    ) -> Sweep:
         command = [sys.executable, "-m", "ray_jobs.search", "lstm", "--runs", str(self.runs), "--name", name]
         command += ["--resume"] if resume else [*self.common, *flags]
+        command = limited.command(command) if limited else command
         return Sweep(self, self.runs / name, command, {**self.environment, **environment})
 
-    def whole(self, name: str, *flags: str, **environment: str) -> Sweep:
-        sweep = self.begin(name, *flags, **environment)
+    def whole(self, name: str, *flags: str, limited: Limited | None = None, **environment: str) -> Sweep:
+        sweep = self.begin(name, *flags, limited=limited, **environment)
         sweep.end(0)
         return sweep
 
@@ -179,6 +182,34 @@ class Sweep:
             for path in self.folder.rglob("*")
             if path.name.startswith((".", "sweep-", "final-", "study.db-"))
         ]
+
+
+class Limited:
+    """A cgroup of its own for what is started inside: no more than so many bytes together."""
+
+    def __init__(self, limit: int) -> None:
+        """RuntimeError where the system allows none."""
+        lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+        of = {kind or "unified": own for _, kind, own in lines}
+        if "memory" in of:  # version 1
+            self.folder = Path("/sys/fs/cgroup/memory" + of["memory"]) / f"faults-{os.getpid()}"
+            limits = {"memory.limit_in_bytes": limit}
+        else:
+            self.folder = Path("/sys/fs/cgroup" + of["unified"]) / f"faults-{os.getpid()}"
+            limits = {"memory.max": limit, "memory.swap.max": 0}
+        try:
+            self.folder.mkdir()
+            for name, value in limits.items():
+                (self.folder / name).write_text(str(value))
+        except OSError as error:
+            raise RuntimeError(f"no cgroup can be made here: {error}") from None
+
+    def command(self, command: list[str]) -> list[str]:
+        return ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.folder), *command]
+
+    def remove(self) -> None:
+        wait_for(lambda: not (self.folder / "cgroup.procs").read_text(), 60, "the cgroup to be empty")
+        self.folder.rmdir()
 
 
 def wait_for(found: Callable[[], Any], seconds: float, what: str) -> None:

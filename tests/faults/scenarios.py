@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.arena import Arena, Sweep, processes, wait_for
+from tests.faults.arena import Arena, Limited, Sweep, processes, wait_for
 
 TRIALS, EPOCHS = 6, 4
 
@@ -198,16 +198,31 @@ def one_name(judge: Judge, n: int, rng: random.Random) -> Row:
 
 def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
     """One trial of a sweep goes wrong by itself: it is failed with its reason, and the sweep goes on."""
-    row = Row("NaN loss, exception, hang in one of the trials")
-    expected = {"nan": "the metric became nan", "raise": "RuntimeError: a fault on purpose", "hang": "hung:"}
+    row = Row("NaN loss, exception, hang, memory limit in one of the trials")
+    expected = {
+        "nan": "the metric became nan in epoch 2",
+        "raise": "RuntimeError: a fault on purpose",
+        "hang": "hung: an epoch took longer",
+        "memory": "out of memory, and with a node to itself",
+    }
     for kind in list(expected)[:n]:
         arena = judge.arena
         address = arena.environment.pop("RAY_ADDRESS", None)  # the plan is in the environment of the workers
+        limited = None
         try:
             plan = json.dumps({"2": [kind, 2]})
-            limit = ["--search.epoch_timeout", "5"] if kind == "hang" else []
-            sweep = arena.whole(f"bad-{kind}", *limit, FAULTS_PLAN=plan)
+            flags = ["--search.scheduler", "none"]  # or it might be stopped before its second epoch
+            flags += ["--search.epoch_timeout", "5"] if kind == "hang" else []
+            if kind == "memory":
+                try:
+                    limited = Limited(4 << 30)
+                except RuntimeError as error:
+                    print(f"bad_trials: memory was not tried: {error}", file=sys.stderr)
+                    continue
+            sweep = arena.whole(f"bad-{kind}", *flags, limited=limited, FAULTS_PLAN=plan)
         finally:
+            if limited:
+                limited.remove()
             if address:
                 arena.environment["RAY_ADDRESS"] = address
         row.n += 1

@@ -1,10 +1,10 @@
 """Put on the path of the processes that are disturbed: notes every epoch that is trained, and spoils those asked for.
 
 FAULTS_LOG    a file: a line for each epoch that a trial trained, "trial epoch pid"
-FAULTS_PLAN   JSON: {"3": ["nan", 2]}: in epoch 2 of trial 3 the metric is no number; also "raise", "hang", "memory"
+FAULTS_PLAN   JSON: {"3": ["nan", 2]}: in epoch 2 of trial 3 a loss is no number; also "raise", "hang", and "memory":
+              more of it than there is
 """
 
-import dataclasses
 import importlib.util
 import json
 import math
@@ -19,6 +19,7 @@ LOG = os.environ.get("FAULTS_LOG")
 
 
 def patch(module):
+    torch = module.torch
     original, begin = module.CrossValidation._epoch, module.CrossValidation.__init__
 
     def __init__(self, *args, trial, **kwargs):
@@ -37,11 +38,14 @@ def patch(module):
             hoard = []
             while True:
                 hoard.append(bytearray(os.urandom(1 << 20)) * 64)
+        if kind == "nan":
+            with torch.no_grad():
+                next(self.trainings[0].model.parameters()).fill_(math.nan)
         epoch = original(self)
         if LOG and "default_worker" in sys.argv[0]:  # not the process that makes the winner whole
             with Path(LOG).open("a") as file:
                 file.write(f"{self.trial} {number} {os.getpid()}\n")
-        return dataclasses.replace(epoch, value=math.nan) if kind == "nan" else epoch
+        return epoch
 
     module.CrossValidation.__init__, module.CrossValidation._epoch = __init__, _epoch
 

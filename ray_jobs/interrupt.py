@@ -22,6 +22,13 @@ class Interrupted(BaseException):
     """Not an Exception: what catches those, Tune among them, must not take it for a failure of its own."""
 
 
+def behind(error: BaseException | None) -> Interrupted | None:
+    """The signal that `error` comes from, if any: in the midst of Ray's compiled code it arrives as a SystemError."""
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def renew() -> None:
     """Take the signals back from Ray, which puts handlers of its own in place when it starts."""
     if _hear is not None:
@@ -49,6 +56,10 @@ def raised() -> Iterator[None]:
     _hear = hear
     try:
         yield
+    except Exception as error:
+        if (interrupted := behind(error)) is not None:
+            raise interrupted from None
+        raise
     finally:
         _hear = None
         if not heard:  # else the process is on its way out, and a second signal must still end it at once

@@ -13,7 +13,7 @@ import optuna
 from data.errors import InputError
 from ray_jobs import config, prepare, run_folder
 from ray_jobs.config import Config
-from ray_jobs.interrupt import Interrupted
+from ray_jobs.interrupt import behind
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.study import check_reachable
 from ray_jobs.sweep import HaltedError
@@ -27,15 +27,24 @@ def resumable(run: RunFolder, families: Sequence[str]) -> Iterator[None]:
     """What stops the work on a run names the command that goes on with it."""
     try:
         yield
-    except (Interrupted, HaltedError, OSError) as error:
-        reason = str(error)
-        if isinstance(error, OSError):
-            if error.errno not in _DISK_ERRORS:
-                raise
-            reason = f"cannot write {error.filename or run.path}: {error.strerror}"
+    except BaseException as error:
+        reason = _reason(error, run)
+        if reason is None:
+            raise
         words = ["python", "-m", "ray_jobs.search", *families, "--resume", "--name", run.path.name]
         words += ["--runs", str(run.path.parent)]
         raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from None
+
+
+def _reason(error: BaseException, run: RunFolder) -> str | None:
+    """Why the work stops, where it can be gone on with."""
+    if (interrupted := behind(error)) is not None:
+        return str(interrupted)
+    if isinstance(error, HaltedError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+        return f"cannot write {error.filename or run.path}: {error.strerror}"
+    return None
 
 
 def is_done(settings: Config) -> bool:

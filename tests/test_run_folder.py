@@ -113,3 +113,11 @@ def test_flags_lie_over_a_file_and_a_file_over_what_a_run_was_begun_with(tmp_pat
     search = found.search
     assert (search.trials, search.max_epochs, search.seed, found.window.lookback) == (6, 7, 2, 12)
     assert base["search"]["trials"] == 4
+
+
+def test_a_signal_that_compiled_code_wraps_is_still_a_signal() -> None:
+    with pytest.raises(Interrupted, match="SIGINT"), interrupt.raised():
+        try:
+            raise Interrupted("SIGINT")
+        except Interrupted as error:
+            raise SystemError("wait returned a result with an exception set") from error

@@ -25,7 +25,7 @@ class Interrupted(BaseException):
 def behind(error: BaseException | None) -> Interrupted | None:
     """The signal that `error` comes from, if any: in the midst of Ray's compiled code it arrives as a SystemError."""
     while error is not None and not isinstance(error, Interrupted):
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error
 
 

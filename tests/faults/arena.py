@@ -48,6 +48,9 @@ def inside(folder: Path, command: list[str]) -> list[str]:
     return [*unshare, "bash", "-c", _ENTER, "arena", str(folder), *command] if allowed else command
 
 
+DASHBOARD = 28265
+
+
 class Arena:
     """One Ray for many sweeps over one small table, one trial at a time unless a sweep says otherwise."""
 
@@ -70,10 +73,12 @@ class Arena:
         (folder / "home").mkdir(exist_ok=True)
         _table().to_csv(folder / "table.csv", index=False)
 
-    def start_ray(self, **environment: str) -> None:
+    def start_ray(self, *, cpus: int = 2, dashboard: bool = False, **environment: str) -> None:
         """A head that outlives the drivers; without it, each sweep starts a Ray of its own."""
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
-        command += ["--node-ip-address=127.0.0.1", "--port=26379", "--include-dashboard=false"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--num-cpus={cpus}"]
+        command += ["--node-ip-address=127.0.0.1", "--port=26379", f"--include-dashboard={str(dashboard).lower()}"]
+        command += [f"--dashboard-port={DASHBOARD}", "--dashboard-host=127.0.0.1"]
+        (self.folder / "ray.log").unlink(missing_ok=True)
         command += [f"--temp-dir={self.folder}/ray", f"--object-store-memory={256 << 20}", "--disable-usage-stats"]
         with (self.folder / "ray.log").open("ab") as log:
             self.ray = subprocess.Popen(
@@ -92,6 +97,16 @@ class Arena:
             self.ray = None
             self.environment.pop("RAY_ADDRESS", None)
 
+    def add_node(self) -> subprocess.Popen[bytes]:
+        """A second node, with two cores, as processes of its own; its raylet is among its children."""
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--address=127.0.0.1:26379", "--block"]
+        command += ["--num-cpus=2", "--node-ip-address=127.0.0.1", f"--object-store-memory={256 << 20}"]
+        before = processes("raylet/raylet")
+        with (self.folder / "node.log").open("ab") as log:
+            node = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
+        wait_for(lambda: len(processes("raylet/raylet")) > len(before), 60, "a second node")
+        return node
+
     def begin(
         self, name: str, *flags: str, resume: bool = False, limited: Limited | None = None, **environment: str
     ) -> Sweep:
@@ -99,6 +114,19 @@ class Arena:
         command += ["--resume"] if resume else [*self.common, *flags]
         command = limited.command(command) if limited else command
         return Sweep(self, self.runs / name, command, {**self.environment, **environment})
+
+    def submit(self, name: str) -> Sweep:
+        """The same sweep as a job of Ray's; its process here is the one that follows the job."""
+        flags = ["--runs", str(self.runs), "--name", name, *self.common]
+        words = ["submit", "--submission-id", name, "--", sys.executable, "-m", "ray_jobs.search", "lstm", *flags]
+        return Sweep(self, self.runs / name, self._job(*words), self.environment)
+
+    def stop_job(self, name: str) -> None:
+        subprocess.run(self._job("stop", name), env=self.environment, check=True, capture_output=True, timeout=120)
+
+    def _job(self, verb: str, *words: str) -> list[str]:
+        address = f"--address=http://127.0.0.1:{DASHBOARD}"
+        return [sys.executable, "-m", "ray.scripts.scripts", "job", verb, address, *words]
 
     def whole(self, name: str, *flags: str, limited: Limited | None = None, **environment: str) -> Sweep:
         sweep = self.begin(name, *flags, limited=limited, **environment)

@@ -18,28 +18,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.arena import Arena, Limited, Sweep, processes, wait_for
+from tests.faults.row import Row
 
 TRIALS, EPOCHS = 6, 4
-
-
-@dataclass
-class Row:
-    """Sums over the instants of one scenario; `n` counts those that hit a sweep under way."""
-
-    fault: str
-    n: int = 0
-    trials_lost: int = 0
-    epochs_lost: int = 0  # acknowledged, then unreadable or changed
-    epochs_twice: int = 0  # trained again, at most of one running trial in one disturbance
-    counted_twice: int = 0
-    corrupted_accepted: int = 0
-    left_over: int = 0  # processes and temporary files
-    other_winner: int = 0
-    seconds_to_recover: float = 0.0  # the longest, from the start of the process that goes on to its first new epoch
 
 
 class Judge:
@@ -132,6 +117,79 @@ def kill_actor(judge: Judge, n: int, rng: random.Random) -> Row:
         row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - began)
         sweep.end(0)
         judge.count(row, sweep, before)
+    return row
+
+
+def kill_node(judge: Judge, n: int, rng: random.Random) -> Row:
+    """The raylet of the only node that trains dies, with all actors there; another node comes, and the sweep goes on."""
+    row = Row("kill -9 the raylet of the node that trains")
+    arena = judge.arena
+    arena.stop_ray()
+    arena.start_ray(cpus=0, RAY_health_check_period_ms="500", RAY_health_check_failure_threshold="3")
+    try:
+        for i in range(n):
+            head = processes("raylet/raylet")
+            node = arena.add_node()
+            sweep = arena.begin(f"node-{i}")
+            sweep.under_way(1 + rng.randrange(len(judge.values) - 3))
+            before, began = sweep.acknowledged(), time.monotonic()
+            for pid in set(processes("raylet/raylet")) - set(head):
+                os.kill(pid, signal.SIGKILL)
+            os.killpg(node.pid, signal.SIGKILL)
+            node.wait()
+            node = arena.add_node()
+            wait_for(lambda s=sweep, b=before: len(s.acknowledged()) > len(b), 120, "the next epoch")
+            row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - began)
+            sweep.end(0)
+            judge.count(row, sweep, before)
+            os.killpg(node.pid, signal.SIGTERM)
+            node.wait(60)
+    finally:
+        arena.stop_ray()
+        arena.start_ray()
+    return row
+
+
+def stop_job(judge: Judge, n: int, rng: random.Random) -> Row:
+    """`ray job stop` of a submitted sweep, which leaves it three seconds."""
+    row = Row("ray job stop")
+    arena = judge.arena
+    arena.stop_ray()
+    arena.start_ray(dashboard=True)
+    try:
+        for i in range(n):
+            name = f"job-{i}"
+            sweep = arena.submit(name)
+            sweep.under_way(1 + rng.randrange(len(judge.values) - 1))
+            arena.stop_job(name)
+            sweep.end(0)
+            assert "--resume --name" in sweep.said(), sweep.said()[-2000:]
+            judge.go_on(row, name, sweep.acknowledged())
+    finally:
+        arena.stop_ray()
+        arena.start_ray()
+    return row
+
+
+def clock_jumps(judge: Judge, n: int, rng: random.Random) -> Row:
+    """The wall clock of driver and workers jumps by an hour, forth or back, in the midst of a sweep."""
+    row = Row("wall clock jumps by an hour")
+    arena = judge.arena
+    address = arena.environment.pop("RAY_ADDRESS", None)  # its own Ray, whose clocks jump, too
+    try:
+        for i in range(n):
+            jump = arena.folder / "jump"
+            jump.unlink(missing_ok=True)
+            sweep = arena.begin(f"clock-{i}", FAULTS_CLOCK=str(jump))
+            sweep.under_way(1 + rng.randrange(len(judge.values) - 3))
+            jump.write_text(str(3600 * (-1) ** i))
+            sweep.end(0)
+            judge.count(row, sweep, {})
+            seconds = sweep.summary()["search_seconds"]
+            assert 0 < seconds < 600, f"a search of {seconds} s"
+    finally:
+        if address:
+            arena.environment["RAY_ADDRESS"] = address
     return row
 
 
@@ -278,6 +336,9 @@ SCENARIOS: dict[str, Callable[[Judge, int, random.Random], Row]] = {
         terminate_driver,
         interrupt_driver,
         kill_actor,
+        kill_node,
+        stop_job,
+        clock_jumps,
         corrupt_states,
         one_name,
         bad_trials,

@@ -5,14 +5,26 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import pytest
 
+from tests.faults import every_write
 from tests.faults.arena import ROOT
 
 SHORT = ["terminate_driver=1", "corrupt_states=1"]  # the second kills the driver first
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the shim knows Linux's file calls")
+def test_death_at_a_write_loses_nothing() -> None:
+    row = every_write.run(every=40)
+    if row is None:
+        pytest.skip("needs a C compiler for the shim that ends the process")
+    assert row.n >= 8
+    counted = {key: value for key, value in asdict(row).items() if key not in ("fault", "n")}
+    assert not any(counted.values()), row
 
 
 def test_disturbed_sweeps_end_as_undisturbed_ones_do() -> None:

@@ -101,10 +101,10 @@ class Arena:
         """A second node, with two cores, as processes of its own; its raylet is among its children."""
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--address=127.0.0.1:26379", "--block"]
         command += ["--num-cpus=2", "--node-ip-address=127.0.0.1", f"--object-store-memory={256 << 20}"]
-        before = processes("raylet/raylet")
-        with (self.folder / "node.log").open("ab") as log:
+        output = self.folder / f"second-node-{time.monotonic_ns()}.log"
+        with output.open("wb") as log:
             node = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log, start_new_session=True)
-        wait_for(lambda: len(processes("raylet/raylet")) > len(before), 60, "a second node")
+        wait_for(lambda: "Ray runtime started" in output.read_text(errors="replace"), 60, "a second node")
         return node
 
     def begin(
@@ -168,6 +168,8 @@ class Sweep:
     def under_way(self, epochs: int = 1) -> None:
         """Wait until so many epochs are in the study."""
         wait_for(lambda: len(self.acknowledged()) >= epochs or self.process.poll() is not None, 120, "an epoch")
+        if self.process.poll() not in (None, 0):
+            raise AssertionError(f"{self.folder.name} ended by itself:\n{self.said()[-3000:]}")
 
     def acknowledged(self) -> dict[tuple[int, int], float]:
         """(trial, epoch) -> value of all that the study holds; read as any other tool would."""

@@ -121,7 +121,7 @@ def kill_actor(judge: Judge, n: int, rng: random.Random) -> Row:
 
 
 def kill_node(judge: Judge, n: int, rng: random.Random) -> Row:
-    """The raylet of the only node that trains dies, with all actors there; another node comes, and the sweep goes on."""
+    """The raylet of the only node that trains dies, with all actors there; another comes, and the sweep goes on."""
     row = Row("kill -9 the raylet of the node that trains")
     arena = judge.arena
     arena.stop_ray()

@@ -22,6 +22,7 @@ from typing import Any
 from _process import ROOT, Tree, environment, share
 
 _SETTLED = 20  # trials after which every actor has imported, traced and allocated all it needs
+_ACTORS = ("ray::WarmTrial", "ray::ResourceTrainable")  # Ray's titles of a trial's process: idle, and at work
 _USUAL = ["--sample", "sea-temperature", "--lookback", "12", "--horizon", "3", "--max-epochs", "2", "--folds", "3"]
 _RESULTS = ROOT / "benchmarks" / "results"
 
@@ -58,7 +59,7 @@ def watch(trials: int, flags: list[str], folder: Path) -> list[dict[str, Any]]:
             if samples and samples[-1]["ended"] == trials:
                 break  # the search is over; what follows is the winner's training
             tree.find()
-            actors = [share(pid) for pid in tree.pids if name(pid).startswith("ray::WarmTrial")]
+            actors = [share(pid) for pid in tree.pids if name(pid).startswith(_ACTORS)]
             samples.append(
                 {
                     "seconds": round(time.monotonic() - began, 1),

@@ -27,6 +27,11 @@ from tests.faults.row import Row
 TRIALS, EPOCHS = 6, 4
 
 
+def actors() -> list[int]:
+    """The processes that train, by Ray's titles: idle, and at work."""
+    return processes("ray::WarmTrial") + processes("ray::ResourceTrainable")
+
+
 class Judge:
     """Holds disturbed sweeps against one that nobody disturbed."""
 
@@ -69,7 +74,7 @@ class Judge:
         same = same and found == self.values
         same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
         row.other_winner += not same
-        wait_for(lambda: not processes("ray::WarmTrial"), 20, "actors to end")
+        wait_for(lambda: not actors(), 20, "actors to end")
 
 
 def kill_driver(judge: Judge, n: int, rng: random.Random) -> Row:
@@ -111,7 +116,7 @@ def kill_actor(judge: Judge, n: int, rng: random.Random) -> Row:
         time.sleep(rng.uniform(0, 0.1))
         before = sweep.acknowledged()
         began = time.monotonic()
-        for pid in processes("ray::WarmTrial"):
+        for pid in actors():
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda s=sweep, b=before: len(s.acknowledged()) > len(b), 60, "the next epoch")
         row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - began)

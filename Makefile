@@ -19,7 +19,7 @@ WHAT_TO_INSTALL := pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help tune test lint faults bench install install-dev clean distclean
+.PHONY: help tune test lint faults bench audit install install-dev clean distclean
 .NOTPARALLEL:  # two pips must not work on one environment
 
 help:  ## Show this list
@@ -41,6 +41,10 @@ faults: $(DEV_STAMP)  ## Disturb sweeps in every way (hours) and write docs/reli
 
 bench: $(RUN_STAMP)  ## Compare a sweep with Ray's guides and with plain PyTorch
 	$(BIN)/python benchmarks/sweep.py $(ARGS)
+
+audit: $(RUN_STAMP)  ## Ask for known vulnerabilities of the exact versions in constraints.txt (needs the network)
+	$(BIN)/python -m pip install --quiet pip-audit
+	$(BIN)/python -m pip_audit --requirement constraints.txt --no-deps --disable-pip
 
 install: $(RUN_STAMP)  ## Make .venv and install Foldline, nothing more
 

@@ -282,7 +282,11 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
             soft_wrap=True,
         )
     for name in summary["on_bounds"]:
-        out.print(f"note: the best {name} lies on its bound: widen the range and search again", soft_wrap=True)
+        family = name.partition(":")[0]
+        out.print(
+            f"note: the best {name} lies on its bound: widen its range in search_spaces/{family}.py and search again",
+            soft_wrap=True,
+        )
     for family, error in summary["onnx_error"].items():
         costs = summary["costs"][family]
         out.print(

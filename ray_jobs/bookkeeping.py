@@ -51,6 +51,8 @@ class Endings(Callback):
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Its process died, and Tune starts it again: where memory ran out, with a node to itself and only once."""
         before, self.kernel_kills = self.kernel_kills, kernel_kills()
+        if trial.config["trial"]["workers"] > 1:
+            return  # what Tune sees is the process that waits for them: all cores for it would leave them none
         if self.kernel_kills > before or _OUT_OF_MEMORY in _error(trial):
             self.alone.add(trial.trial_id)
             trial.update_resources({name: has for name, has in largest_node().items() if has})

@@ -115,7 +115,7 @@ class Trial:
     error_file = None
     max_failures = 2
     last_result: dict[str, Any] = {}  # noqa: RUF012
-    config: dict[str, Any] = {"trial": {"number": 0, "params": {}}}  # noqa: RUF012
+    config: dict[str, Any] = {"trial": {"number": 0, "params": {}, "workers": 1}}  # noqa: RUF012
 
     class run_metadata:
         num_failures = 1

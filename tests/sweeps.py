@@ -32,4 +32,8 @@ def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Pro
         minimise=problem.minimise,
     )
     memory = trial_memory(problem, book, on_device=False)
-    return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])
+    try:
+        return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])
+    except BaseException:
+        book.close()
+        raise

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -136,13 +137,14 @@ def test_what_was_acknowledged_outlives_the_server(server: Server) -> None:
 
 
 def test_two_runs_in_one_database_do_not_mix(server: Server, tmp_path: Path) -> None:
-    one, other = book(server, "one"), book(server, "other")
-    one.suggest()
-    assert (book(server, "one").started, book(server, "other").started) == (1, 0)
-    one.copy_to(f"sqlite:///{tmp_path}/study.db")
-    copied = optuna.load_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="linear")
-    assert [trial.params for trial in copied.trials] == [one.default]
-    one.close(), other.close()
+    url = f"sqlite:///{tmp_path}/study.db"
+    with closing(book(server, "one")) as one, closing(book(server, "other")):
+        one.suggest()
+        one.copy_to(url)
+        for name, started in (("one", 1), ("other", 0)):
+            with closing(book(server, name)) as again:
+                assert again.started == started
+    assert [trial.params for trial in optuna.load_study(storage=url, study_name="linear").trials] == [one.default]
 
 
 @pytest.mark.ray

@@ -85,7 +85,7 @@ def main(job: Job) -> None:
     book.first = job.configurations
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
-    memory = trial_memory(problem, book, on_device=False)
+    memory = trial_memory(problem, book, settings.resources)
     sweep(settings, problem, book, folder, memory=memory, callbacks=[watch])
     ended = time.time()
     slots = job.concurrent or cluster.cores()

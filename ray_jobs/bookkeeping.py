@@ -11,7 +11,6 @@ from ray.tune import Callback
 from ray.tune.stopper import Stopper
 
 from ray_jobs.checkpoints import CannotWriteError
-from ray_jobs.footprint import largest_node
 from ray_jobs.study import DATABASE_ERRORS, StudyBook, why
 from ray_jobs.trial import failure_file, hung, trial_states
 
@@ -35,7 +34,8 @@ class Halt:
 class Endings(Callback):
     """Notes how each trial ended, and keeps the states of the best one alone."""
 
-    def __init__(self, book: StudyBook, folder: Path, owner: dict[str, Any], halt: Halt) -> None:
+    def __init__(self, book: StudyBook, folder: Path, owner: dict[str, Any], halt: Halt, node: dict[str, int]) -> None:
+        """`node`: CPUs, GPUs and memory of a node that a trial may have to itself."""
         self.book = book
         self.folder = folder  # of states and failures
         self.owner = owner  # of the states
@@ -43,19 +43,22 @@ class Endings(Callback):
         best = book.best()
         self.best = best.number if best else None
         self.alone: set[str] = set()  # Tune's ids of the trials that ran out of memory once
-        self.kernel_kills = kernel_kills()
+        self.kernel_kills = kernel_kills()  # of which a trial's death has been told
+        self.node = node
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.book.numbers.setdefault(trial.trial_id, trial.config["trial"]["number"])
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Its process died, and Tune starts it again: where memory ran out, with a node to itself and only once."""
-        before, self.kernel_kills = self.kernel_kills, kernel_kills()
         if trial.config["trial"]["workers"] > 1:
             return  # what Tune sees is the process that waits for them: all cores for it would leave them none
-        if self.kernel_kills > before or _OUT_OF_MEMORY in _error(trial):
+        # A kill is one trial's: two that died at once take two. Of other nodes' kernels nothing is known.
+        killed = kernel_kills() > self.kernel_kills
+        self.kernel_kills += killed
+        if killed or any(words in _error(trial) for words in _OUT_OF_MEMORY):
             self.alone.add(trial.trial_id)
-            trial.update_resources({name: has for name, has in largest_node().items() if has})
+            trial.update_resources({name: has for name, has in self.node.items() if has})
             trial.max_failures = trial.run_metadata.num_failures
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -81,9 +84,9 @@ class Endings(Callback):
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        self._fail(trial, _error(trial))
+        self._fail(trial, _error(trial), died=True)
 
-    def _fail(self, trial: Any, text: str) -> None:
+    def _fail(self, trial: Any, text: str, *, died: bool = False) -> None:
         """`text` is a traceback, or what Ray says of a process that died."""
         if CannotWriteError.__name__ in text:  # of a worker inside a trial
             self.halt(_last_line(text).removeprefix(f"{CannotWriteError.__module__}.{CannotWriteError.__name__}: "))
@@ -97,7 +100,7 @@ class Endings(Callback):
             self.halt(f"cannot write {file}: {error.strerror}")
             return
         reason = _last_line(text)
-        if stacks:
+        if stacks and died:
             reason = "hung: an epoch took longer than search.epoch_timeout"
         elif trial.trial_id in self.alone:
             reason = "out of memory, and with a node to itself its process died again"
@@ -157,7 +160,7 @@ class Recorder(Stopper):
 _EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
 
 
-_OUT_OF_MEMORY = "OutOfMemoryError"  # Ray's own monitor, which ends a process before the kernel must
+_OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory")  # of Ray's monitor, which comes before the kernel
 
 
 def kernel_kills() -> int:

@@ -49,13 +49,13 @@ def hear_often() -> None:
 
 def fitting(resources: Resources, memory: int = 0) -> int:
     """How many trials fit on the cluster at one time, each worker with so many bytes of `memory`; at least 1."""
-    each = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial, "memory": memory}
-    fit = [
-        sum(node["Resources"].get(name, 0) // needed for node in ray.nodes() if node["Alive"])
-        for name, needed in each.items()
-        if needed
-    ]
-    return max(1, int(min(fit)) // resources.workers_per_trial)
+    needs = {"CPU": resources.cpus_per_trial, "GPU": resources.gpus_per_trial, "memory": memory}
+    workers = sum(
+        min(int(node["Resources"].get(name, 0) // needed) for name, needed in needs.items() if needed)
+        for node in ray.nodes()
+        if node["Alive"]
+    )
+    return max(1, workers // resources.workers_per_trial)
 
 
 def versions() -> dict[str, str]:
@@ -83,7 +83,7 @@ def check(resources: Resources) -> None:
 def check_shared(folder: Path) -> None:
     """InputError where a node of the cluster does not see the run's folder: states written there would be lost."""
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    if len(nodes) == 1:
+    if [node["NodeID"] for node in nodes] == [ray.get_runtime_context().get_node_id()]:
         return
     sees = ray.remote(num_cpus=0, max_retries=0)(os.path.isdir)
     asked = [

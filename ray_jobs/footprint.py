@@ -13,14 +13,22 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from models.crossval import Problem
 from models.memory import trial_bytes
+from ray_jobs.config import Resources
 from ray_jobs.study import StudyBook
 from search_spaces import unflatten
 
 PROCESS_BYTES = 700 << 20  # torch, Ray and pandas imported: 450 MB; the rest is what the heap loses over many trials
 
 
-def trial_memory(problem: Problem, book: StudyBook, *, on_device: bool) -> int:
-    """Bytes that one worker of a trial needs at most; never more than the largest node has, so that one always fits."""
+WAITING_BYTES = 256 << 20  # of a process that waits for a trial's workers
+
+
+def trial_memory(problem: Problem, book: StudyBook, resources: Resources) -> int:
+    """Bytes that one worker of a trial needs at most.
+
+    Never more than lets all workers of one trial lie on one node, so that one trial always fits.
+    """
+    on_device = resources.gpus_per_trial > 0
     params: dict[str, Any] = {**book.fixed}
     choices = []
     for name, d in book.ranges.items():
@@ -36,11 +44,18 @@ def trial_memory(problem: Problem, book: StudyBook, *, on_device: bool) -> int:
 
     for name, values in choices:
         params[name] = max(values, key=lambda value: needed({name: value}))
-    return min(PROCESS_BYTES + needed({}), largest_node()["memory"])
+    workers = resources.workers_per_trial
+    room = largest_node(resources)["memory"] - (WAITING_BYTES if workers > 1 else 0)
+    return min(PROCESS_BYTES + needed({}), room // workers)
 
 
-def largest_node() -> dict[str, int]:
-    """CPUs, GPUs and bytes of memory of the node that has most CPUs."""
+def largest_node(resources: Resources) -> dict[str, int]:
+    """CPUs, GPUs and bytes of memory of the node with most memory among those that can run a worker of a trial."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    node = max(nodes, key=lambda each: (each.get("CPU", 0), each.get("memory", 0)))
+    able = [
+        node
+        for node in nodes
+        if node.get("CPU", 0) >= resources.cpus_per_trial and node.get("GPU", 0) >= resources.gpus_per_trial
+    ]
+    node = max(able or nodes, key=lambda each: (each.get("memory", 0), each.get("CPU", 0)))
     return {"cpu": int(node.get("CPU", 1)), "gpu": int(node.get("GPU", 0)), "memory": int(node.get("memory", 0))}

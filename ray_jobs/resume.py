@@ -15,7 +15,7 @@ from ray_jobs import config, prepare, run_folder
 from ray_jobs.config import Config
 from ray_jobs.interrupt import behind
 from ray_jobs.run_folder import RunFolder
-from ray_jobs.study import check_reachable
+from ray_jobs.study import DATABASE_ERRORS, check_reachable, why
 from ray_jobs.sweep import HaltedError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
@@ -42,6 +42,8 @@ def _reason(error: BaseException, run: RunFolder) -> str | None:
         return str(interrupted)
     if isinstance(error, HaltedError):
         return str(error)
+    if isinstance(error, DATABASE_ERRORS) and not isinstance(error, OSError):
+        return f"the study database failed: {why(error)}"
     if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
         return f"cannot write {error.filename or run.path}: {error.strerror}"
     return None
@@ -82,7 +84,7 @@ def _check_families(families: Sequence[str], settings: Config, path: Path) -> No
     begun = optuna.get_all_study_names(storage or RunFolder(path).study_url)
     if storage:
         begun = [name.removeprefix(f"{path.name}/") for name in begun if name.startswith(f"{path.name}/")]
-    if begun and set(begun) != set(families):
+    if not set(begun) <= set(families):  # fewer were begun where it ended early
         raise InputError(
             f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
             f"python -m ray_jobs.search {' '.join(begun)} --resume --name {path.name}"

@@ -181,7 +181,7 @@ def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, re
 
 
 def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, out: Console) -> Swept:
-    memory = trial_memory(problem, book, on_device=settings.resources.gpus_per_trial > 0)
+    memory = trial_memory(problem, book, settings.resources)
     fit, by_cores = cluster.fitting(settings.resources, memory), cluster.fitting(settings.resources)
     if fit < by_cores:
         out.print(

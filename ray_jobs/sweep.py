@@ -21,11 +21,11 @@ from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.cluster import fitting
 from ray_jobs.config import Config
 from ray_jobs.distributed_trial import distributed_trial
+from ray_jobs.footprint import WAITING_BYTES, largest_node
 from ray_jobs.schedulers import Replayable
 from ray_jobs.study import DATABASE_ERRORS, StudyBook, epochs, why
 from ray_jobs.trial import WarmTrial, trial_states
 
-_WAITING_BYTES = 256 << 20  # of a process that waits for a trial's workers
 MAX_FAILURES = 2  # deaths of a trial's process that are borne; each time it goes on from its last state
 
 
@@ -138,7 +138,8 @@ def sweep(
             "epoch_timeout": search.epoch_timeout,
             "exploits": search.scheduler == "pbt",
         }
-        _tune(config, problem, book, shared, scheduler, recorder, [Endings(book, own, owner, halt), *callbacks], halt)
+        endings = Endings(book, own, owner, halt, largest_node(resources))
+        _tune(config, problem, book, shared, scheduler, recorder, [endings, *callbacks], halt)
     if halt.reason:
         raise HaltedError(halt.reason)
     for trial in book.all_trials():  # the time was up while they ran
@@ -233,7 +234,7 @@ def _trainable(config: Config, memory: int) -> tuple[Any, dict[str, float], int 
         return WarmTrial, per_trial, concurrent
     # Tune cannot see the workers inside a trial: it reserves the waiting process and is told how many trials fit.
     fit = min(concurrent or sys.maxsize, fitting(resources, memory))
-    return distributed_trial, {"cpu": 0, "memory": _WAITING_BYTES}, fit
+    return distributed_trial, {"cpu": 0, "memory": WAITING_BYTES}, fit
 
 
 def _trial_folder(trial: Any) -> str:

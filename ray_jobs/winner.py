@@ -109,7 +109,8 @@ def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, An
     iterator = cv.epochs()
     while max(training.done for training in cv.trainings) < last["number"]:
         prepare_process(cpus)
-        next(iterator)
+        if next(iterator, None) is None:  # on another kind of device patience may end sooner
+            break
     sign = 1.0 if cv.problem.minimise else -1.0
     folds = [sign * training.best for training in cv.trainings]
     if not np.allclose(folds, last["folds"], rtol=1e-4):

@@ -31,7 +31,7 @@ def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Pro
         seed=config.search.seed,
         minimise=problem.minimise,
     )
-    memory = trial_memory(problem, book, on_device=False)
+    memory = trial_memory(problem, book, config.resources)
     try:
         return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])
     except BaseException:

@@ -14,7 +14,7 @@ import torch
 from models.crossval import build
 from models.memory import kept_bytes, trial_bytes
 from models.preprocess import Statistics
-from ray_jobs import bookkeeping, cluster
+from ray_jobs import bookkeeping, cluster, footprint
 from ray_jobs.bookkeeping import Endings, Halt
 from ray_jobs.config import Resources
 from ray_jobs.footprint import PROCESS_BYTES, trial_memory
@@ -89,22 +89,23 @@ def test_the_largest_configuration_decides_but_never_asks_for_more_than_a_node_h
     one = StudyBook(
         f"sqlite:///{tmp_path}/study.db", load("lstm"), [4, 30], algorithm="tpe", trials=2, seed=0, minimise=True
     )
-    monkeypatch.setattr(ray, "nodes", lambda: nodes((4, 8 << 30)))
+    monkeypatch.setattr(ray, "nodes", lambda: nodes((4, 8 << 30), (0, 64 << 30)))
     largest = make_params(
         "lstm", lookback=30, model__hidden=64, model__layers=2, model__pooling="mean", fit__batch_size=256
     )
-    found = trial_memory(problem, one, on_device=False)
+    found = trial_memory(problem, one, Resources())
     assert found >= PROCESS_BYTES + 0.99 * trial_bytes(problem, "lstm", largest)
     monkeypatch.setattr(ray, "nodes", lambda: nodes((4, PROCESS_BYTES)))
-    assert trial_memory(problem, one, on_device=False) == PROCESS_BYTES
+    assert trial_memory(problem, one, Resources()) == PROCESS_BYTES
+    assert trial_memory(problem, one, Resources(workers_per_trial=2)) == (PROCESS_BYTES - footprint.WAITING_BYTES) // 2
 
 
 def test_trials_fit_by_cores_and_by_memory_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "nodes", lambda: nodes((3, 5 << 30), (4, 16 << 30)))
     assert cluster.fitting(Resources()) == 7
     assert cluster.fitting(Resources(cpus_per_trial=2)) == 3  # 1 and 2: a core is left over on the first
-    assert cluster.fitting(Resources(), memory=2 << 30) == 7  # 2 and 8 by memory, 3 and 4 by cores
-    assert cluster.fitting(Resources(), memory=4 << 30) == 5  # 1 and 4
+    assert cluster.fitting(Resources(), memory=2 << 30) == 6  # 2 by memory on the first, 4 by cores on the second
+    assert cluster.fitting(Resources(workers_per_trial=2), memory=4 << 30) == 2  # 1 and 4 workers
     assert cluster.fitting(Resources(), memory=64 << 30) == 1
 
 
@@ -134,8 +135,7 @@ def test_a_trial_that_the_kernel_ended_for_want_of_memory_gets_a_node_to_itself_
     one.suggest()
     kills = iter([3, 3 + killed])
     monkeypatch.setattr(bookkeeping, "kernel_kills", lambda: next(kills))
-    monkeypatch.setattr(bookkeeping, "largest_node", lambda: {"cpu": 4, "gpu": 0, "memory": 8 << 30})
-    endings, trial = Endings(one, tmp_path, {}, Halt()), Trial()
+    endings, trial = Endings(one, tmp_path, {}, Halt(), {"cpu": 4, "gpu": 0, "memory": 8 << 30}), Trial()
     endings.on_trial_recover(0, [], trial)
     if killed:
         assert trial.resources == {"cpu": 4, "memory": 8 << 30}

@@ -99,7 +99,8 @@ def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.S
         time.sleep(rng.uniform(0, 0.3) if at < len(judge.values) else rng.uniform(0, 15))
         sweep.send(number)
         if sweep.end(code, 0) == 0:
-            judge.count(row, sweep, {})  # it was done before
+            judge.count(row, sweep, {})  # it was done before: judged, but no disturbance
+            row.n -= 1
             continue
         if code == 4:
             assert "--resume --name" in sweep.said(), sweep.said()

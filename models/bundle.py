@@ -107,7 +107,7 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
 past = np.zeros((1, {lookback}, {width}), np.float32)  # raw values; columns as above; oldest first; NaN = missing
-future = session.run(None, {{"{INPUT}": past}})[0]      # (1, {len(card["steps"])}, {len(card["targets"])})
+future = session.run(None, {{"{INPUT}": past}})[0]  # (1, {len(card["steps"])}, {len(card["targets"])})
 ```
 
 `vectors.json` holds inputs with the answers they must give; `validation.json` what was compared, and the costs.

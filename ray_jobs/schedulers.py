@@ -49,7 +49,7 @@ def make(
             np.random.seed(seed)
             return PopulationBasedTraining(
                 **common,
-                perturbation_interval=max(1, max_epochs // 5),
+                perturbation_interval=max(2, max_epochs // 5),  # each time every trial makes way for another: a second
                 hyperparam_mutations={"trial": {"params": mutations(ranges)}},
             )
     return FIFOScheduler()

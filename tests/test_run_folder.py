@@ -71,17 +71,20 @@ def test_without_a_name_the_newest_unfinished_run_is_gone_on_with(tmp_path: Path
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_an_exception_that_no_handler_of_failures_catches(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=number.name), interrupt.raised():
-        try:
-            os.kill(os.getpid(), number)
-        except Exception:
-            pytest.fail("taken for a failure")
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    with interrupt.raised():
-        pass
-    assert signal.getsignal(number) == before, "after a block without a signal, handlers are those there were"
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(Interrupted, match=number.name), interrupt.raised():
+            try:
+                os.kill(os.getpid(), number)
+            except Exception:
+                pytest.fail("taken for a failure")
+        signal.signal(number, signal.SIG_DFL)
+        with interrupt.raised():
+            pass
+        assert signal.getsignal(number) == signal.SIG_DFL, "after a block without a signal, handlers are as they were"
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def test_a_second_signal_ends_the_process_at_once() -> None:

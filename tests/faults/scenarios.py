@@ -8,6 +8,7 @@ Its row is printed as one line of JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -16,65 +17,13 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.faults.arena import Arena, Limited, Sweep, processes, wait_for
+from tests.faults.arena import Arena, Limited, processes, wait_for
+from tests.faults.judge import EPOCHS, TRIALS, Judge, actors
 from tests.faults.row import Row
-
-TRIALS, EPOCHS = 6, 4
-
-
-def actors() -> list[int]:
-    """The processes that train, by Ray's titles: idle, and at work."""
-    return processes("ray::WarmTrial") + processes("ray::ResourceTrainable")
-
-
-class Judge:
-    """Holds disturbed sweeps against one that nobody disturbed."""
-
-    def __init__(self, arena: Arena) -> None:
-        self.arena = arena
-        calm = arena.begin("calm")
-        wait_for(lambda: len(calm.ended()) == TRIALS or calm.process.poll() is not None, 300, "a calm search")
-        calm.send(signal.SIGTERM)  # its search is all that is asked of it, not the training of its winner
-        calm.end(4, 0)
-        arena.trained()
-        self.values = calm.acknowledged()
-        self.ends = calm.ended()
-        assert len(self.ends) == TRIALS, calm.said()
-        self.best = min(self.ends, key=lambda number: self.ends[number]["value"])
-
-    def go_on(self, row: Row, name: str, before: dict[tuple[int, int], float]) -> None:
-        """Resume the run to its end and count; `before` is what had been acknowledged when it was disturbed."""
-        after = self.arena.begin(name, resume=True)
-        if len(before) < len(self.values):  # a reader at the end would keep the database's files from going
-            wait_for(lambda: len(after.acknowledged()) > len(before) or after.process.poll() is not None, 180, "epochs")
-            row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - after.began)
-        after.end(0)
-        self.count(row, after, before)
-
-    def count(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float]) -> None:
-        row.n += 1
-        row.left_over += len(sweep.left_over())  # before the database is opened, which makes files beside it
-        found, ends = sweep.acknowledged(), sweep.ended()
-        row.trials_lost += len(set(range(TRIALS)) - set(ends))
-        places = Counter(
-            notes["place"] for trial in sweep.notes().values() for notes in trial.values() if "place" in notes
-        )
-        row.counted_twice += sum(n - 1 for n in places.values())
-        row.epochs_lost += sum(found.get(key) != value for key, value in before.items())
-        trained = Counter(self.arena.trained())
-        again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
-        row.epochs_twice = max(row.epochs_twice, *again)
-        best, calm = sweep.summary()["best"], self.ends[self.best]
-        same = (best["trial"], best["value"], best["params"]) == (self.best, calm["value"], calm["params"])
-        same = same and found == self.values
-        same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
-        row.other_winner += not same
-        wait_for(lambda: not actors(), 20, "actors to end")
 
 
 def kill_driver(judge: Judge, n: int, rng: random.Random) -> Row:
@@ -316,13 +265,10 @@ def full_disk(judge: Judge, n: int, rng: random.Random) -> Row:
         try:
             sweep = arena.begin(f"full-{i}")
             sweep.under_way(1 + rng.randrange(len(judge.values)))
-            with (small / "ballast").open("wb") as ballast:
-                try:
-                    while True:
-                        ballast.write(bytes(65536))
-                        ballast.flush()
-                except OSError:
-                    pass
+            with contextlib.suppress(OSError), (small / "ballast").open("wb") as ballast:  # until it is full
+                while True:
+                    ballast.write(bytes(65536))
+                    ballast.flush()
             sweep.end(4)
             assert "Traceback" not in sweep.said(), sweep.said()[-3000:]
             assert "cannot write" in sweep.said()

@@ -1,0 +1,62 @@
+"""Holds a disturbed sweep against one that nobody disturbed, and counts."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+
+from tests.faults.arena import Arena, Sweep, processes, wait_for
+from tests.faults.row import Row
+
+TRIALS, EPOCHS = 6, 4
+
+
+def actors() -> list[int]:
+    """The processes that train, by Ray's titles: idle, and at work."""
+    return processes("ray::WarmTrial") + processes("ray::ResourceTrainable")
+
+
+class Judge:
+    """Holds disturbed sweeps against one that nobody disturbed."""
+
+    def __init__(self, arena: Arena) -> None:
+        self.arena = arena
+        calm = arena.begin("calm")
+        wait_for(lambda: len(calm.ended()) == TRIALS or calm.process.poll() is not None, 300, "a calm search")
+        calm.send(signal.SIGTERM)  # its search is all that is asked of it, not the training of its winner
+        calm.end(4, 0)
+        arena.trained()
+        self.values = calm.acknowledged()
+        self.ends = calm.ended()
+        assert len(self.ends) == TRIALS, calm.said()
+        self.best = min(self.ends, key=lambda number: self.ends[number]["value"])
+
+    def go_on(self, row: Row, name: str, before: dict[tuple[int, int], float]) -> None:
+        """Resume the run to its end and count; `before` is what had been acknowledged when it was disturbed."""
+        after = self.arena.begin(name, resume=True)
+        if len(before) < len(self.values):  # a reader at the end would keep the database's files from going
+            wait_for(lambda: len(after.acknowledged()) > len(before) or after.process.poll() is not None, 180, "epochs")
+            row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - after.began)
+        after.end(0)
+        self.count(row, after, before)
+
+    def count(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float]) -> None:
+        row.n += 1
+        row.left_over += len(sweep.left_over())  # before the database is opened, which makes files beside it
+        found, ends = sweep.acknowledged(), sweep.ended()
+        row.trials_lost += len(set(range(TRIALS)) - set(ends))
+        places = Counter(
+            notes["place"] for trial in sweep.notes().values() for notes in trial.values() if "place" in notes
+        )
+        row.counted_twice += sum(n - 1 for n in places.values())
+        row.epochs_lost += sum(found.get(key) != value for key, value in before.items())
+        trained = Counter(self.arena.trained())
+        again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
+        row.epochs_twice = max(row.epochs_twice, *again)
+        best, calm = sweep.summary()["best"], self.ends[self.best]
+        same = (best["trial"], best["value"], best["params"]) == (self.best, calm["value"], calm["params"])
+        same = same and found == self.values
+        same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
+        row.other_winner += not same
+        wait_for(lambda: not actors(), 20, "actors to end")

@@ -17,9 +17,8 @@ from ray.tune import Callback
 
 from ray_jobs import cluster, config, prepare
 from ray_jobs.footprint import trial_memory
-from ray_jobs.study import StudyBook
+from ray_jobs.study import StudyBook, open_book
 from ray_jobs.sweep import sweep
-from search_spaces import load
 
 Record = dict[str, Any]
 
@@ -71,15 +70,7 @@ def main(job: Job) -> None:
     cluster.connect()
     connected = time.time()
     folder = Path(job.folder)
-    book = StudyBook(
-        f"sqlite:///{folder / 'study.db'}",
-        load(FAMILY),
-        settings.window.lookbacks,
-        algorithm=settings.search.algorithm,
-        trials=settings.search.trials,
-        seed=settings.search.seed,
-        minimise=problem.minimise,
-    )
+    book = open_book(settings, FAMILY, f"sqlite:///{folder / 'study.db'}", minimise=problem.minimise)
     if job.configurations[0] != book.default:
         raise SystemExit("the first configuration must be the family's default: a study begins with it")
     book.first = job.configurations

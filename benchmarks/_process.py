@@ -140,13 +140,12 @@ def _resident(pid: int) -> int:
 
 
 def share(pid: int) -> int:
+    """Proportional set size in bytes; 0 of a process that has gone."""
     try:
-        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
+        lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:
-        pass
-    return 0
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def python(script: str, *arguments: str) -> list[str]:

@@ -14,6 +14,9 @@ from ray_jobs.checkpoints import CannotWriteError
 from ray_jobs.study import DATABASE_ERRORS, StudyBook, why
 from ray_jobs.trial import failure_file, hung, trial_states
 
+_EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
+_OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory")  # of Ray's monitor, which comes before the kernel
+
 
 class Halt:
     """Why the sweep must end now, once somebody has found a reason.
@@ -155,12 +158,6 @@ class Recorder(Stopper):
 
     def seconds(self) -> float:
         return time.monotonic() - self.began
-
-
-_EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")
-
-
-_OUT_OF_MEMORY = ("OutOfMemoryError", "running low on memory")  # of Ray's monitor, which comes before the kernel
 
 
 def kernel_kills() -> int:

@@ -91,7 +91,7 @@ class Search(Section):
     """auto is mae"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     storage: str | None = None
-    """database of the study: postgresql://... or mysql://...; default study.db (SQLite) in the run folder"""
+    """database of the study: postgresql+psycopg://... or mysql+pymysql://...; default study.db in the run folder"""
     epoch_timeout: Annotated[float, Field(gt=0)] = 3600
     """seconds; a trial whose epoch, of all folds, takes longer counts as hung, is started again twice, then failed"""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.2

@@ -1,7 +1,7 @@
 """The memory of a trial, so that no more of them run at one time than fit.
 
 Ray is told what the largest configuration of a study needs, and places trials by it as it does by cores. It is an
-estimate: a trial that the kernel ends all the same is started again with a node to itself (see `ray_jobs.sweep`).
+estimate: a trial that the kernel ends all the same is started again with a node to itself, by `bookkeeping.Endings`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from ray_jobs.study import StudyBook
 from search_spaces import unflatten
 
 PROCESS_BYTES = 700 << 20  # torch, Ray and pandas imported: 450 MB; the rest is what the heap loses over many trials
-
-
 WAITING_BYTES = 256 << 20  # of a process that waits for a trial's workers
 
 
@@ -46,7 +44,7 @@ def trial_memory(problem: Problem, book: StudyBook, resources: Resources) -> int
         params[name] = max(values, key=lambda value: needed({name: value}))
     workers = resources.workers_per_trial
     room = largest_node(resources)["memory"] - (WAITING_BYTES if workers > 1 else 0)
-    return min(PROCESS_BYTES + needed({}), room // workers)
+    return max(0, min(PROCESS_BYTES + needed({}), room // workers))
 
 
 def largest_node(resources: Resources) -> dict[str, int]:

@@ -49,7 +49,8 @@ def make(
             np.random.seed(seed)
             return PopulationBasedTraining(
                 **common,
-                perturbation_interval=max(2, max_epochs // 5),  # each time every trial makes way for another: a second
+                # Each time, every trial makes way for another, which takes about a second.
+                perturbation_interval=max(2, max_epochs // 5),
                 hyperparam_mutations={"trial": {"params": mutations(ranges)}},
             )
     return FIFOScheduler()

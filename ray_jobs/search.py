@@ -35,10 +35,10 @@ from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
-from ray_jobs.study import StudyBook, check_reachable
+from ray_jobs.study import StudyBook, check_reachable, open_book
 from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown
-from search_spaces import FAMILIES, load
+from search_spaces import FAMILIES
 
 
 def main(*families: str, arguments: Sequence[str] | None = None, description: str | None = None) -> None:
@@ -156,17 +156,9 @@ def _names(given: list[str]) -> tuple[str, ...]:
 
 def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, resume: bool) -> StudyBook:
     """The family's study, begun or gone on with; InputError where it is another run's, or of another table."""
-    url = settings.search.storage or run.study_url
-    book = StudyBook(
-        url,
-        load(family),
-        settings.window.lookbacks,
-        algorithm=settings.search.algorithm,
-        trials=settings.search.trials,
-        seed=settings.search.seed,
-        minimise=problem.minimise,
-        name=f"{run.path.name}/{family}" if settings.search.storage else family,
-    )
+    storage = settings.search.storage
+    name = f"{run.path.name}/{family}" if storage else family
+    book = open_book(settings, family, storage or run.study_url, minimise=problem.minimise, name=name)
     if book.started and not resume:
         raise InputError(f"{book.shown_url} has a study {book.name!r} already; choose another --name")
     known = book.study.user_attrs.get("data")

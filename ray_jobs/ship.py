@@ -59,16 +59,7 @@ def ship(
     past = _past(problem, _spread(final.valid, lookback * len(table.names)), lookback)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        metadata = {
-            "producer": "foldline",
-            "family": family,
-            "columns": ",".join(table.names),
-            "targets": ",".join(table.targets),
-            "steps": ",".join(str(step) for step in problem.steps),
-            "step": table.calendar.name,
-            "data_fingerprint": table.fingerprint,
-        }
-        export_onnx(model, graph, lookback=lookback, columns=len(table.names), metadata=metadata)
+        export_onnx(model, graph, lookback=lookback, columns=len(table.names), metadata=_metadata(problem, family))
         proof = prove(
             model,
             graph,
@@ -87,32 +78,7 @@ def ship(
         write_bundle(
             folder,
             graph,
-            card={
-                "name": config.name,
-                "family": family,
-                "task": "forecast",
-                "calendar": table.calendar.name,
-                "metrics": {
-                    "name": problem.metric,
-                    "unit": unit(problem),
-                    "direction": METRICS[problem.metric].direction,
-                    **cv,
-                    "holdout": scores,
-                    "baselines": [
-                        {"name": name, "holdout": holdout_scores(problem, values)[problem.metric]}
-                        for name, values in baseline_predictions(problem).items()
-                    ],
-                },
-                "interval": None,
-                "winner": dict(trial),
-                "config": config.model_dump(
-                    exclude={"runs": True, "data": {"path"}, "search": {"storage"}}
-                ),  # no place of ours
-                "seed": problem.seed,
-                "versions": versions(),
-                "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},
-                "git_commit": git_commit(),
-            },
+            card=_card(config, problem, family, cv, scores, trial),
             columns=table.names,
             targets=table.targets,
             lookback=lookback,
@@ -121,6 +87,56 @@ def ship(
             past=past,
         )
     return Shipped(proof=proof, predicted=predicted, holdout=scores)
+
+
+def _metadata(problem: Problem, family: str) -> dict[str, str]:
+    """What the graph itself says of where it comes from."""
+    table = problem.table
+    return {
+        "producer": "foldline",
+        "family": family,
+        "columns": ",".join(table.names),
+        "targets": ",".join(table.targets),
+        "steps": ",".join(str(step) for step in problem.steps),
+        "step": table.calendar.name,
+        "data_fingerprint": table.fingerprint,
+    }
+
+
+def _card(
+    config: Config,
+    problem: Problem,
+    family: str,
+    cv: Mapping[str, Any],
+    holdout: Mapping[str, float],
+    trial: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What bundle.json says besides the graph's inputs, outputs and proof; no place of ours is in it."""
+    table = problem.table
+    return {
+        "name": config.name,
+        "family": family,
+        "task": "forecast",
+        "calendar": table.calendar.name,
+        "metrics": {
+            "name": problem.metric,
+            "unit": unit(problem),
+            "direction": METRICS[problem.metric].direction,
+            **cv,
+            "holdout": dict(holdout),
+            "baselines": [
+                {"name": name, "holdout": holdout_scores(problem, values)[problem.metric]}
+                for name, values in baseline_predictions(problem).items()
+            ],
+        },
+        "interval": None,
+        "winner": dict(trial),
+        "config": config.model_dump(exclude={"runs": True, "data": {"path"}, "search": {"storage"}}),
+        "seed": problem.seed,
+        "versions": versions(),
+        "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},
+        "git_commit": git_commit(),
+    }
 
 
 def holdout_scores(problem: Problem, predicted: NDArray[np.float32]) -> dict[str, float]:

@@ -20,8 +20,9 @@ from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import InputError
+from ray_jobs.config import Config
 from ray_jobs.suggest import suggest
-from search_spaces import Space
+from search_spaces import Space, load
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -209,6 +210,20 @@ class StudyBook:
     def seconds(self) -> float:
         """Seconds of search up to the last recorded epoch, over all processes that worked on it."""
         return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
+
+
+def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None) -> StudyBook:
+    """The study that a configuration describes, opened or made in the database at `url`."""
+    return StudyBook(
+        url,
+        load(family),
+        settings.window.lookbacks,
+        algorithm=settings.search.algorithm,
+        trials=settings.search.trials,
+        seed=settings.search.seed,
+        minimise=minimise,
+        name=name,
+    )
 
 
 def shown(url: str) -> str:

@@ -8,9 +8,8 @@ from models.crossval import Problem
 from ray_jobs import config, prepare
 from ray_jobs.config import Config
 from ray_jobs.footprint import trial_memory
-from ray_jobs.study import StudyBook
+from ray_jobs.study import StudyBook, open_book
 from ray_jobs.sweep import Swept, sweep
-from search_spaces import load
 
 
 def settings(table: Path, runs: Path, *flags: str) -> Config:
@@ -22,15 +21,8 @@ def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Pro
     """The search alone, without the winner's training; in a folder that has a study already, it goes on."""
     config = prepare.complete(config)
     problem = prepare.problem(config)
-    book = StudyBook(
-        config.search.storage or f"sqlite:///{folder}/study.db",
-        load(family),
-        config.window.lookbacks,
-        algorithm=config.search.algorithm,
-        trials=config.search.trials,
-        seed=config.search.seed,
-        minimise=problem.minimise,
-    )
+    url = config.search.storage or f"sqlite:///{folder}/study.db"
+    book = open_book(config, family, url, minimise=problem.minimise)
     memory = trial_memory(problem, book, config.resources)
     try:
         return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])

@@ -17,7 +17,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,27 @@ class Arena:
                 os.killpg(self.ray.pid, signal.SIGKILL)
             self.ray = None
             self.environment.pop("RAY_ADDRESS", None)
+
+    @contextmanager
+    def another_ray(self, *, cpus: int = 2, dashboard: bool = False, **environment: str) -> Iterator[None]:
+        """A head of another kind in place of the shared one."""
+        self.stop_ray()
+        self.start_ray(cpus=cpus, dashboard=dashboard, **environment)
+        try:
+            yield
+        finally:
+            self.stop_ray()
+            self.start_ray()
+
+    @contextmanager
+    def no_ray(self) -> Iterator[None]:
+        """Sweeps start Rays of their own, whose workers have the sweep's environment."""
+        address = self.environment.pop("RAY_ADDRESS", None)
+        try:
+            yield
+        finally:
+            if address:
+                self.environment["RAY_ADDRESS"] = address
 
     def add_node(self) -> subprocess.Popen[bytes]:
         """A second node, with two cores, as processes of its own; its raylet is among its children."""

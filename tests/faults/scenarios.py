@@ -79,9 +79,8 @@ def kill_node(judge: Judge, n: int, rng: random.Random) -> Row:
     """The raylet of the only node that trains dies, with all actors there; another comes, and the sweep goes on."""
     row = Row("kill -9 the raylet of the node that trains")
     arena = judge.arena
-    arena.stop_ray()
-    arena.start_ray(cpus=0, RAY_health_check_period_ms="500", RAY_health_check_failure_threshold="3")
-    try:
+    quick = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+    with arena.another_ray(cpus=0, **quick):
         for i in range(n):
             head = processes("raylet/raylet")
             node = arena.add_node()
@@ -99,9 +98,6 @@ def kill_node(judge: Judge, n: int, rng: random.Random) -> Row:
             judge.count(row, sweep, before)
             os.killpg(node.pid, signal.SIGTERM)
             node.wait(60)
-    finally:
-        arena.stop_ray()
-        arena.start_ray()
     return row
 
 
@@ -109,9 +105,7 @@ def stop_job(judge: Judge, n: int, rng: random.Random) -> Row:
     """`ray job stop` of a submitted sweep, which leaves it three seconds."""
     row = Row("ray job stop")
     arena = judge.arena
-    arena.stop_ray()
-    arena.start_ray(dashboard=True)
-    try:
+    with arena.another_ray(dashboard=True):
         for i in range(n):
             name = f"job-{i}"
             sweep = arena.submit(name)
@@ -120,9 +114,6 @@ def stop_job(judge: Judge, n: int, rng: random.Random) -> Row:
             sweep.end(0)
             assert "--resume --name" in sweep.said(), sweep.said()[-2000:]
             judge.go_on(row, name, sweep.acknowledged())
-    finally:
-        arena.stop_ray()
-        arena.start_ray()
     return row
 
 
@@ -130,8 +121,7 @@ def clock_jumps(judge: Judge, n: int, rng: random.Random) -> Row:
     """The wall clock of driver and workers jumps by an hour, forth or back, in the midst of a sweep."""
     row = Row("wall clock jumps by an hour")
     arena = judge.arena
-    address = arena.environment.pop("RAY_ADDRESS", None)  # its own Ray, whose clocks jump, too
-    try:
+    with arena.no_ray():  # or the workers' clocks would not jump
         for i in range(n):
             jump = arena.folder / "jump"
             jump.unlink(missing_ok=True)
@@ -142,9 +132,6 @@ def clock_jumps(judge: Judge, n: int, rng: random.Random) -> Row:
             judge.count(row, sweep, {})
             seconds = sweep.summary()["search_seconds"]
             assert 0 < seconds < 600, f"a search of {seconds} s"
-    finally:
-        if address:
-            arena.environment["RAY_ADDRESS"] = address
     return row
 
 
@@ -176,13 +163,18 @@ def _spoil(trials: list[Path], rng: random.Random) -> list[Path]:
         newest = max(trial.glob("epoch-*"), default=None)
         if newest is None:
             continue
+        others = [state for other in trials if other != trial for state in other.glob("epoch-*")]
+        kind = rng.choice(["cut", "bit", "swap"] if others else ["cut", "bit"])
         file = newest / rng.choice(["state.pt", "report.json"])
         content = bytearray(file.read_bytes())
-        if rng.random() < 0.5:
-            content = content[: rng.randrange(len(content))]
+        if kind == "swap":
+            shutil.rmtree(newest)
+            shutil.copytree(rng.choice(others), newest)
+        elif kind == "cut":
+            file.write_bytes(content[: rng.randrange(len(content))])
         else:
             content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-        file.write_bytes(content)
+            file.write_bytes(content)
         spoiled.append(newest)
     return spoiled
 
@@ -218,26 +210,21 @@ def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
         "hang": "hung: an epoch took longer",
         "memory": "out of memory, and with a node to itself",
     }
+    arena = judge.arena
     for kind in list(expected)[:n]:
-        arena = judge.arena
-        address = arena.environment.pop("RAY_ADDRESS", None)  # the plan is in the environment of the workers
-        limited = None
+        flags = ["--search.scheduler", "none"]  # or it might be stopped before its second epoch
+        flags += ["--search.epoch_timeout", "5"] if kind == "hang" else []
         try:
-            plan = json.dumps({"2": [kind, 2]})
-            flags = ["--search.scheduler", "none"]  # or it might be stopped before its second epoch
-            flags += ["--search.epoch_timeout", "5"] if kind == "hang" else []
-            if kind == "memory":
-                try:
-                    limited = Limited(4 << 30)
-                except RuntimeError as error:
-                    print(f"bad_trials: memory was not tried: {error}", file=sys.stderr)
-                    continue
-            sweep = arena.whole(f"bad-{kind}", *flags, limited=limited, FAULTS_PLAN=plan)
+            limited = Limited(4 << 30) if kind == "memory" else None
+        except RuntimeError as error:
+            print(f"bad_trials: memory was not tried: {error}", file=sys.stderr)
+            continue
+        try:
+            with arena.no_ray():  # or the plan would not reach the workers
+                sweep = arena.whole(f"bad-{kind}", *flags, limited=limited, FAULTS_PLAN=json.dumps({"2": [kind, 2]}))
         finally:
             if limited:
                 limited.remove()
-            if address:
-                arena.environment["RAY_ADDRESS"] = address
         row.n += 1
         row.left_over += len(sweep.left_over())
         ends = sweep.ended()

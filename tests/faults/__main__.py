@@ -14,7 +14,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from tests.faults import every_write
+from tests.faults import every_write, spoil
 from tests.faults.arena import ROOT
 
 ALL = {
@@ -28,7 +28,7 @@ ALL = {
     "one_name": 10,
     "bad_trials": 4,
     "clock_jumps": 2,
-    "full_disk": 5,
+    "full_disk": 8,
 }
 RESULTS = ROOT / "tests" / "faults" / "results.json"
 COLUMNS = {
@@ -45,29 +45,33 @@ COLUMNS = {
 
 
 def main(asked: list[str]) -> None:
-    words = asked or [f"{name}={n}" for name, n in ALL.items()]
-    if not asked or "every_write" in words:
-        words = [word for word in words if word != "every_write"]
+    words = asked or ["every_write", "spoil", *(f"{name}={n}" for name, n in ALL.items())]
+    if "every_write" in words:
+        words.remove("every_write")
         row = every_write.run(every=1)
         if row is None:
             print("every_write: no C compiler, so nothing was tried", file=sys.stderr)
         else:
-            print(json.dumps(asdict(row)), flush=True)
             _note(asdict(row))
+    if "spoil" in words:
+        words.remove("spoil")
+        _note(asdict(spoil.read_back(200)))
     if not words:
         return
     command = [sys.executable, "-m", "tests.faults.arena", "tests.faults.scenarios", *words]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
-            print(line, end="", flush=True)
             if line.startswith("{"):
                 _note(json.loads(line))
+            else:
+                print(line, end="", flush=True)
     sys.exit(process.returncode)
 
 
 def _note(row: dict[str, Any]) -> None:
-    """Rows of earlier runs stay until they are counted again."""
+    """Print the row, and put it into the page; rows of earlier runs stay until they are counted again."""
+    print(json.dumps(row), flush=True)
     known = {one["fault"]: one for one in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
     known[row["fault"]] = row
     RESULTS.write_text(json.dumps(list(known.values()), indent=1) + "\n")

@@ -24,6 +24,7 @@ from pathlib import Path
 from tests.faults.arena import Arena, Limited, processes, wait_for
 from tests.faults.judge import EPOCHS, TRIALS, Judge, actors
 from tests.faults.row import Row
+from tests.faults.spoil import spoil
 
 
 def kill_driver(judge: Judge, n: int, rng: random.Random) -> Row:
@@ -137,14 +138,14 @@ def clock_jumps(judge: Judge, n: int, rng: random.Random) -> Row:
 
 def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
     """A driver dies, and the newest state of each trial is truncated, changed by a bit, or another trial's."""
-    row = Row("states truncated, a bit flipped, swapped")
+    row = Row("the same in a sweep whose driver was killed")
     for i in range(n):
         name = f"corrupt-{i}"
         sweep = judge.arena.begin(name)
         sweep.under_way(3 + rng.randrange(len(judge.values) - 4))
         sweep.send(signal.SIGKILL)
         sweep.end(-signal.SIGKILL)
-        spoiled = _spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
+        spoiled = spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
         before = sweep.acknowledged()
         after = judge.arena.begin(name, resume=True)
         after.end(0)
@@ -154,29 +155,6 @@ def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
         judge.count(row, after, before)
         row.epochs_twice = twice
     return row
-
-
-def _spoil(trials: list[Path], rng: random.Random) -> list[Path]:
-    """Change the newest state of each trial that has any; those changed."""
-    spoiled = []
-    for trial in trials:
-        newest = max(trial.glob("epoch-*"), default=None)
-        if newest is None:
-            continue
-        others = [state for other in trials if other != trial for state in other.glob("epoch-*")]
-        kind = rng.choice(["cut", "bit", "swap"] if others else ["cut", "bit"])
-        file = newest / rng.choice(["state.pt", "report.json"])
-        content = bytearray(file.read_bytes())
-        if kind == "swap":
-            shutil.rmtree(newest)
-            shutil.copytree(rng.choice(others), newest)
-        elif kind == "cut":
-            file.write_bytes(content[: rng.randrange(len(content))])
-        else:
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-            file.write_bytes(content)
-        spoiled.append(newest)
-    return spoiled
 
 
 def one_name(judge: Judge, n: int, rng: random.Random) -> Row:
@@ -238,9 +216,18 @@ def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
     return row
 
 
+# What is opened or renamed first at each of these places: from then on there is no room.
+FULL_AT = {
+    "checkpoint": "/.epoch-00002.part/state.pt",
+    "database": "/.epoch-00002.part",  # its renaming: what is written next is the epoch, into the study
+    "report": "/.report.html.part",
+    "bundle": "/bundles/.lstm.part/validation.json",
+}
+
+
 def full_disk(judge: Judge, n: int, rng: random.Random) -> Row:
     """Runs on a small file system that fills up: one line names the path, and with room again the sweep goes on."""
-    row = Row("disk full")
+    row = Row(f"disk full at {', '.join(FULL_AT)}, and at any instant")
     arena = judge.arena
     small = arena.folder / "small"
     for i in range(n):
@@ -250,15 +237,21 @@ def full_disk(judge: Judge, n: int, rng: random.Random) -> Row:
             return row
         runs, arena.runs = arena.runs, small
         try:
-            sweep = arena.begin(f"full-{i}")
-            sweep.under_way(1 + rng.randrange(len(judge.values)))
-            with contextlib.suppress(OSError), (small / "ballast").open("wb") as ballast:  # until it is full
-                while True:
-                    ballast.write(bytes(65536))
-                    ballast.flush()
-            sweep.end(4)
+            if i < len(FULL_AT):
+                words = list(FULL_AT.values())[i]
+                with arena.no_ray():  # or the workers would not know
+                    sweep = arena.begin(f"full-{i}", FAULTS_FILL=json.dumps([str(small), words]))
+                    sweep.end(4)
+            else:
+                sweep = arena.begin(f"full-{i}")
+                sweep.under_way(1 + rng.randrange(len(judge.values)))
+                with contextlib.suppress(OSError), (small / "ballast").open("wb", buffering=0) as ballast:
+                    while True:  # until it is full
+                        ballast.write(bytes(4096))
+                sweep.end(4)
+            assert (small / "ballast").exists(), "the disk was never full"
             assert "Traceback" not in sweep.said(), sweep.said()[-3000:]
-            assert "cannot write" in sweep.said()
+            assert "cannot write" in sweep.said(), sweep.said()[-3000:]
             before = sweep.acknowledged()
             (small / "ballast").unlink()
             judge.go_on(row, f"full-{i}", before)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.faults import every_write
+from tests.faults import every_write, spoil
 from tests.faults.arena import ROOT
 
 SHORT = ["terminate_driver=1", "corrupt_states=1"]  # the second kills the driver first
@@ -25,6 +25,12 @@ def test_death_at_a_write_loses_nothing() -> None:
     assert row.n >= 8
     counted = {key: value for key, value in asdict(row).items() if key not in ("fault", "n")}
     assert not any(counted.values()), row
+
+
+def test_a_spoiled_state_is_passed_over_for_the_one_before_it() -> None:
+    row = spoil.read_back(40)
+    assert row.n == 40
+    assert not any(value for key, value in asdict(row).items() if key not in ("fault", "n")), row
 
 
 def test_disturbed_sweeps_end_as_undisturbed_ones_do() -> None:

@@ -4,8 +4,11 @@ FAULTS_LOG    a file: a line for each epoch that a trial trained, "trial epoch p
 FAULTS_CLOCK  a file: once it is there, the wall clock is off by the seconds that stand in it
 FAULTS_PLAN   JSON: {"3": ["nan", 2]}: in epoch 2 of trial 3 a loss is no number; also "raise", "hang", and "memory":
               more of it than there is
+FAULTS_FILL   JSON: [folder, words]: as soon as a file is opened or renamed whose path holds the words, the file system
+              of that folder is full
 """
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -18,6 +21,7 @@ from pathlib import Path
 CLOCK = os.environ.get("FAULTS_CLOCK")
 PLAN = json.loads(os.environ.get("FAULTS_PLAN", "{}"))
 LOG = os.environ.get("FAULTS_LOG")
+FILL = json.loads(os.environ.get("FAULTS_FILL", "null"))
 
 
 def patch(module):
@@ -79,6 +83,17 @@ if CLOCK:
 
     time.time = jumped
     time.time_ns = lambda: int(jumped() * 1e9)
+
+if FILL:
+    ballast, words = Path(FILL[0]) / "ballast", FILL[1]
+
+    def fill(event, args):
+        if event in ("open", "os.rename") and words in str(args[0]) and not ballast.exists():
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+
+    sys.addaudithook(fill)
 
 if LOG or PLAN:
     sys.meta_path.insert(0, Finder())

@@ -71,7 +71,7 @@ def main(job: Job) -> None:
     connected = time.time()
     folder = Path(job.folder)
     book = open_book(settings, FAMILY, f"sqlite:///{folder / 'study.db'}", minimise=problem.minimise)
-    if job.configurations[0] != book.default:
+    if job.configurations[0] != book.first[0]:
         raise SystemExit("the first configuration must be the family's default: a study begins with it")
     book.first = job.configurations
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])

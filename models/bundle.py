@@ -34,19 +34,23 @@ def write_bundle(
     steps: list[int],
     proof: Proof,
     past: NDArray[np.float32],
+    extras: Mapping[str, str],
 ) -> None:
     """Write the bundle of `graph` to `folder`, replacing one that stands there.
 
     `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
-    `past` (N, L, F) are real windows, of which a few go into vectors.json with their answers.
+    `past` (N, L, F) are real windows, of which a few go into vectors.json with their answers; `extras` what the graph
+    tells besides, name -> what it is.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True, mode=0o700)
     shutil.copyfile(graph, part / "model.onnx")
     some = past[:: max(1, len(past) // VECTORS)][:VECTORS]
-    outputs = answers(open_session(graph), some, len(some))
-    _write_json(part / "vectors.json", {"inputs": {INPUT: _lists(some)}, "outputs": {OUTPUT: _lists(outputs)}})
+    session = open_session(graph)
+    outputs = {name: _lists(answers(session, some, len(some), name)) for name in (OUTPUT, *extras)}
+    shapes = {each.name: each.shape[1:] for each in session.get_outputs()}
+    _write_json(part / "vectors.json", {"inputs": {INPUT: _lists(some)}, "outputs": outputs})
     _write_json(part / "validation.json", proof.as_dict())
     requirements = f"onnxruntime>={version('onnxruntime')}\nnumpy>={version('numpy')}\n"
     (part / "requirements.txt").write_text(requirements, encoding="utf8")
@@ -71,7 +75,11 @@ def write_bundle(
                 "columns": list(targets),
                 "unit": "each target's own",
                 "order": "steps ahead as in `steps`",
-            }
+            },
+            *(
+                {"name": name, "dtype": "float32", "shape": ["batch", *shapes[name]], "meaning": meaning}
+                for name, meaning in extras.items()
+            ),
         ],
         "targets": list(targets),
         "steps": steps,

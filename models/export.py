@@ -14,6 +14,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from models.extras import explain, extras
+
 OPSET = 20
 INPUT, OUTPUT = "past", "future"
 
@@ -28,12 +30,34 @@ class Average(nn.Module):
     def forward(self, past_BLF: Tensor) -> Tensor:
         return torch.stack([model(past_BLF) for model in self.models]).mean(dim=0)
 
+    @property
+    def extras(self) -> dict[str, str]:
+        return extras(self.models[0])
+
+    def explain(self, past_BLF: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        answers, told = zip(*(explain(model, past_BLF) for model in self.models), strict=True)
+        means = {name: torch.stack([each[name] for each in told]).mean(dim=0) for name in told[0]}
+        return torch.stack(answers).mean(dim=0), means
+
+
+class _Graph(nn.Module):
+    """A model as the exporter wants it: the answer, and behind it what the model tells besides."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, past_BLF: Tensor) -> tuple[Tensor, ...]:
+        answer, told = explain(self.model, past_BLF)
+        return (answer, *(told[name] for name in extras(self.model)))
+
 
 def export_onnx(model: nn.Module, path: Path, *, lookback: int, columns: int, metadata: Mapping[str, str]) -> None:
     """Write `model` to `path` as a single file, checked with the ONNX checker.
 
     Input  "past"    (batch, lookback, columns) float32, raw, oldest step first, NaN = missing
     Output "future"  (batch, H, K)              float32, in the targets' units
+    and one for each of the model's extras, such as "attention".
 
     Only batch is free. `metadata` goes into the file. The model is exported on the CPU, in evaluation mode.
     """
@@ -43,10 +67,10 @@ def export_onnx(model: nn.Module, path: Path, *, lookback: int, columns: int, me
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            model,
+            _Graph(model),
             (example,),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT, *extras(model)],
             dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
             opset_version=OPSET,
             dynamo=True,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from models._blocks import check_sizes, check_targets_are_channels
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:
@@ -22,11 +24,8 @@ class Config:
     individual: bool = False  # a map of its own for each target, else one for all
 
     def __post_init__(self) -> None:
-        for name in ("channels", "lookback", "n_steps", "n_targets"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {name}={getattr(self, name)}")
-        if self.n_targets > self.channels:
-            raise ValueError(f"each target is a channel: n_targets={self.n_targets} needs channels >= {self.n_targets}")
+        check_sizes(self)
+        check_targets_are_channels(self)
 
 
 class Model(nn.Module):

@@ -48,11 +48,16 @@ class Predictor:
 
         Answers are float32 in the targets' units. ValueError where the shape is another.
         """
-        wanted = (self.lookback, len(self.columns))
-        if past.ndim != 3 or past.shape[1:] != wanted:
-            raise ValueError(f"past must be (batch, {wanted[0]} steps, {wanted[1]} columns), got {past.shape}")
-        answers: NDArray[np.float32] = self.session.run(None, {self.input["name"]: past.astype(np.float32)})[0]
+        answers: NDArray[np.float32] = self._run(past, self.card["outputs"][:1])[0]
         return answers
+
+    def explain(self, past: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.float32]]:
+        """What the model tells besides its answer, such as "attention" (batch, lookback); nothing for most families.
+
+        The card's "outputs" say what each is.
+        """
+        told = self.card["outputs"][1:]
+        return dict(zip([each["name"] for each in told], self._run(past, told), strict=True)) if told else {}
 
     def predict_table(self, frame: pd.DataFrame) -> NDArray[np.float32]:
         """(H, K), `steps` by `targets`: what follows the last row of `frame`, one series in time order, a step apart.
@@ -71,6 +76,13 @@ class Predictor:
         past = frame[self.columns].iloc[-self.lookback :].to_numpy(np.float32)
         first: NDArray[np.float32] = self.predict(past[None])[0]
         return first
+
+    def _run(self, past: NDArray[np.floating[Any]], outputs: list[dict[str, Any]]) -> Any:
+        wanted = (self.lookback, len(self.columns))
+        if past.ndim != 3 or past.shape[1:] != wanted:
+            raise ValueError(f"past must be (batch, {wanted[0]} steps, {wanted[1]} columns), got {past.shape}")
+        names = [each["name"] for each in outputs]
+        return self.session.run(names, {self.input["name"]: past.astype(np.float32)})
 
 
 def verify(bundle: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models.extras import explain, extras
+
 LIMIT = 30.0
 FARTHEST = 1e4
 NORMALISATIONS = ("none", "last", "mean_std")
@@ -88,6 +90,22 @@ class Forecaster(nn.Module):
 
     def scaled(self, past_BLF: Tensor) -> Tensor:
         """The answer (B, H, K) in train standard deviations from the train mean: what the loss compares."""
+        x_BLC, shift_B1F, scale_B1F = self._prepare(past_BLF)
+        return self._give_back(self.network(x_BLC), shift_B1F, scale_B1F)
+
+    @property
+    def extras(self) -> dict[str, str]:
+        """What the network can tell besides its answer, name -> what it is; `explain` tells it."""
+        return extras(self.network)
+
+    def explain(self, past_BLF: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The answer, as `forward` gives it, and each of `extras`."""
+        x_BLC, shift_B1F, scale_B1F = self._prepare(past_BLF)
+        y_BHK, told = explain(self.network, x_BLC)
+        return self.in_units(self._give_back(y_BHK, shift_B1F, scale_B1F)), told
+
+    def _prepare(self, past_BLF: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What the network sees (B, L, C), and what was taken off the window and divided out of it."""
         valid_BLF = (past_BLF - past_BLF) == 0  # false for NaN and for both infinities
         x_BLF = torch.where(valid_BLF, (past_BLF - self.mean) / self.std, 0.0).clamp(-FARTHEST, FARTHEST)
         shift_B1F, scale_B1F = self._window(x_BLF, valid_BLF)
@@ -99,7 +117,10 @@ class Forecaster(nn.Module):
         if self.flagged.numel():
             flags = (~valid_BLF).index_select(2, self.flagged).to(x_BLF.dtype)
             x_BLF = torch.cat([x_BLF, flags], dim=2)
-        y_BHK: Tensor = self.network(x_BLF).float()
+        return x_BLF, shift_B1F, scale_B1F
+
+    def _give_back(self, y_BHK: Tensor, shift_B1F: Tensor | None, scale_B1F: Tensor | None) -> Tensor:
+        y_BHK = y_BHK.float()
         if scale_B1F is not None:
             y_BHK = y_BHK * scale_B1F[:, :, : self.n_targets]
         if shift_B1F is not None:

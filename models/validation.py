@@ -22,7 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.export import INPUT
+from models.export import INPUT, OUTPUT
+from models.extras import explain, extras
 from models.preprocess import FARTHEST
 
 BATCHES = (1, 2, 17, 1024)
@@ -34,9 +35,10 @@ class Check:
     """One set of rows at one batch size: the worst output, and where it is."""
 
     rows: str  # "holdout", or the edge's name
+    output: str  # "future", or one of the model's extras
     batch: int
     compared: int  # windows
-    error: float  # largest, in standard deviations of its target
+    error: float  # largest, in standard deviations of its target; of an extra, as it is
     allowed: float  # at that place, in the same unit
     worst: str  # "window 3, output 24, target OT: onnx 7.5, torch 7.4"
     passed: bool
@@ -55,7 +57,7 @@ class Proof:
     @property
     def error(self) -> float:
         """The largest error on real rows, in standard deviations of the target."""
-        return max(check.error for check in self.checks if check.rows == "holdout")
+        return max(check.error for check in self.checks if check.rows == "holdout" and check.output == OUTPUT)
 
     def as_dict(self) -> dict[str, Any]:
         verdict = "equal" if self.passed else "different"
@@ -84,10 +86,12 @@ def prove(
     for batch in BATCHES:
         rows = past if batch == max(BATCHES) else past[: 64 * batch]
         checks.append(_compare("holdout", model, session, rows, batch, targets, mean, std, tolerance))
+        checks += _compare_extras("holdout", model, session, rows, batch, tolerance)
     for name, rows in edge_rows(past, mean, std).items():
         for batch in BATCHES:
             tiled = np.resize(rows, (max(batch, len(rows)), *rows.shape[1:]))
             checks.append(_compare(name, model, session, tiled, batch, targets, mean, std, tolerance))
+            checks += _compare_extras(name, model, session, tiled, batch, tolerance)
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
 
 
@@ -98,8 +102,11 @@ def open_session(graph: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
-def answers(session: onnxruntime.InferenceSession, past: NDArray[np.float32], batch: int) -> NDArray[np.float32]:
-    parts = [session.run(None, {INPUT: past[i : i + batch]})[0] for i in range(0, len(past), batch)]
+def answers(
+    session: onnxruntime.InferenceSession, past: NDArray[np.float32], batch: int, output: str = OUTPUT
+) -> NDArray[np.float32]:
+    """One output of a graph for all windows `past` (N, L, F), so many at a time."""
+    parts = [session.run([output], {INPUT: past[i : i + batch]})[0] for i in range(0, len(past), batch)]
     joined: NDArray[np.float32] = np.concatenate(parts)
     return joined
 
@@ -176,6 +183,7 @@ def _compare(
     found = f"onnx {onnx_NHK[n, h, k]:.9g}, torch {torch_NHK[n, h, k]:.9g}"
     return Check(
         rows=name,
+        output=OUTPUT,
         batch=batch,
         compared=len(past),
         error=float(error.max()),
@@ -183,3 +191,39 @@ def _compare(
         worst=f"window {n}, output {h + 1}, target {targets[k]}: {found}",
         passed=bool((error <= allowed).all()),
     )
+
+
+def _compare_extras(
+    name: str,
+    model: nn.Module,
+    session: onnxruntime.InferenceSession,
+    past: NDArray[np.float32],
+    batch: int,
+    tolerance: float,
+) -> list[Check]:
+    """The same of what the model tells besides its answer: shares and weights, compared as they are."""
+    if not extras(model):
+        return []
+    with torch.inference_mode():
+        parts = [explain(model, torch.from_numpy(past[i : i + _CHUNK]))[1] for i in range(0, len(past), _CHUNK)]
+    checks = []
+    for output in extras(model):
+        expected = torch.cat([part[output] for part in parts]).numpy().astype(np.float64)
+        found = answers(session, past, batch, output).astype(np.float64)
+        error = np.abs(found - expected)
+        error = np.where(np.isfinite(error), error, np.inf)
+        at = np.unravel_index(int(error.argmax()), error.shape)
+        place = ", ".join(str(int(i)) for i in at[1:])
+        checks.append(
+            Check(
+                rows=name,
+                output=output,
+                batch=batch,
+                compared=len(past),
+                error=float(error.max()),
+                allowed=tolerance,
+                worst=f"window {at[0]}, {output}[{place}]: onnx {found[at]:.9g}, torch {expected[at]:.9g}",
+                passed=bool(error.max() <= tolerance),
+            )
+        )
+    return checks

@@ -27,6 +27,7 @@ from rich.console import Console
 from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import Problem
+from models.crossval import family as family_module
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.config import Config
 from ray_jobs.footprint import trial_memory
@@ -36,9 +37,10 @@ from ray_jobs.resume import is_done, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook, check_reachable, open_book
+from ray_jobs.suggest import points
 from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown
-from search_spaces import FAMILIES
+from search_spaces import FAMILIES, unflatten
 
 
 def main(*families: str, arguments: Sequence[str] | None = None, description: str | None = None) -> None:
@@ -172,7 +174,26 @@ def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, re
     return book
 
 
+def short_sighted(book: StudyBook, lookback: int) -> str | None:
+    """A sentence where the space holds networks that see fewer steps than a window has; None for most families."""
+    module = family_module(book.family)
+    if not hasattr(module, "receptive_field"):
+        return None
+    lowest = {name: points(d)[0] for name, d in book.ranges.items()}
+    sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}
+    seen: int = module.receptive_field(module.Config(**sizes, **unflatten(lowest)["model"]))
+    if seen >= lookback:
+        return None
+    return (
+        f"the smallest networks of search_spaces/{book.family}.py see only the last {seen} of the window's {lookback} "
+        f"steps; those with more layers or longer kernels see more"
+    )
+
+
 def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, out: Console) -> Swept:
+    note = short_sighted(book, settings.window.lookbacks[-1])
+    if note:
+        out.print(f"note: {note}", soft_wrap=True, markup=False)
     memory = trial_memory(problem, book, settings.resources)
     fit, by_cores = cluster.fitting(settings.resources, memory), cluster.fitting(settings.resources)
     if fit < by_cores:

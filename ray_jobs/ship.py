@@ -18,6 +18,7 @@ from models import baselines
 from models.bundle import write_bundle
 from models.crossval import FoldScore, Problem, segment_starts
 from models.export import export_onnx
+from models.extras import extras
 from models.metrics import METRICS, selection
 from models.preprocess import Statistics
 from models.validation import Proof, answers, open_session, prove
@@ -85,6 +86,7 @@ def ship(
             steps=[int(step) for step in problem.steps],
             proof=proof,
             past=past,
+            extras=extras(model),
         )
     return Shipped(proof=proof, predicted=predicted, holdout=scores)
 

@@ -68,11 +68,12 @@ class StudyBook:
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
         self.ranges: dict[str, BaseDistribution] = dict(space.ranges)
-        self.default = dict(space.default)
+        # Flat params of the first trials, before the algorithm suggests.
+        self.first: list[dict[str, Any]] = [dict(start) for start in space.starts.values()]
         if len(lookbacks) > 1:
             self.ranges["window.lookback"] = CategoricalDistribution(lookbacks)
-            self.default["window.lookback"] = lookbacks[len(lookbacks) // 2]
-        self.first = [self.default]  # flat params of the first trials, before the algorithm suggests
+            for start in self.first:
+                start["window.lookback"] = lookbacks[len(lookbacks) // 2]
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number; under PBT a config may be another trial's
         self._open()
 

@@ -44,7 +44,7 @@ def suggest(
 
 
 def grid_size(ranges: Ranges) -> int:
-    return math.prod(len(_points(d)) for d in ranges.values())
+    return math.prod(len(points(d)) for d in ranges.values())
 
 
 def grid_point(ranges: Ranges, *, seed: int, index: int) -> dict[str, Any] | None:
@@ -60,12 +60,13 @@ def grid_point(ranges: Ranges, *, seed: int, index: int) -> dict[str, Any] | Non
     left = (int(rng.integers(size)) + index * stride) % size
     point = {}
     for name, d in ranges.items():
-        left, at = divmod(left, len(_points(d)))
-        point[name] = _points(d)[at]
+        left, at = divmod(left, len(points(d)))
+        point[name] = points(d)[at]
     return point
 
 
-def _points(d: BaseDistribution) -> list[Any]:
+def points(d: BaseDistribution) -> list[Any]:
+    """What of a range stands in the grid: every choice, a few numbers from the lowest to the highest."""
     match d:
         case CategoricalDistribution():
             return list(d.choices)

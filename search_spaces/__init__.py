@@ -21,13 +21,19 @@ class Space:
 
     family: str
     ranges: Mapping[str, BaseDistribution]
-    default: Mapping[str, Any]  # the first trial; a value for every range
+    starts: Mapping[str, Mapping[str, Any]]  # the first trials, "default" before all; a value for every range
+
+    @property
+    def default(self) -> Mapping[str, Any]:
+        return self.starts["default"]
 
 
 def load(family: str) -> Space:
-    """The space of a family: its file's SPACE and DEFAULT, flattened."""
+    """The space of a family: its file's SPACE and DEFAULT, flattened; STARTS, where it has any, say how they differ."""
     module = importlib.import_module(f"search_spaces.{family}")
-    return Space(family=family, ranges=flatten(module.SPACE), default=flatten(module.DEFAULT))
+    default = flatten(module.DEFAULT)
+    named = {name: {**default, **flatten(own)} for name, own in getattr(module, "STARTS", {}).items()}
+    return Space(family=family, ranges=flatten(module.SPACE), starts={"default": default, **named})
 
 
 def flatten(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -64,11 +64,17 @@ def test_space_names_are_settings(family):
     assert set(groups) == {"window", "input", "model", "fit"} and not groups["window"]  # lookbacks: from the user
 
 
-def test_default_lies_inside_the_space(family):
+def test_starts_lie_inside_the_space(family):
     space = load(family)
-    assert space.default.keys() == space.ranges.keys()
+    assert next(iter(space.starts)) == "default"
+    for start, values in space.starts.items():
+        assert values.keys() == space.ranges.keys(), start
+        check_inside(space, values)
+
+
+def check_inside(space, values):
     for name, distribution in space.ranges.items():
-        value = space.default[name]
+        value = values[name]
         if isinstance(distribution, CategoricalDistribution):
             assert value in distribution.choices, name
             continue
@@ -256,9 +262,10 @@ def test_onnx_equals_torch(family, problem, normalisation, tmp_path):
     assert model.training  # the model stays as it was
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    (put,), (got,) = session.get_inputs(), session.get_outputs()
+    (put,), (got, *more) = session.get_inputs(), session.get_outputs()
     assert (put.name, put.type, put.shape[1:]) == (INPUT, "tensor(float)", [LOOKBACK, 3])
     assert (got.name, got.type, got.shape[1:]) == (OUTPUT, "tensor(float)", [len(STEPS), TARGETS])
+    assert [each.name for each in more] == list(model.extras)
     assert isinstance(put.shape[0], str)
     assert session.get_modelmeta().custom_metadata_map["family"] == family
     model.eval()
@@ -269,7 +276,10 @@ def test_onnx_equals_torch(family, problem, normalisation, tmp_path):
         some = past[-batch:]
         with torch.inference_mode():
             expected = model(some).numpy()
-        (answer,) = session.run(None, {INPUT: some.numpy()})
+            told = model.explain(some)[1] if model.extras else {}
+        answer, *others = session.run(None, {INPUT: some.numpy()})
+        for name, other in zip(model.extras, others, strict=True):
+            assert np.abs(other - told[name].numpy()).max() < 1e-5, name
         assert answer.shape == (batch, len(STEPS), TARGETS) and answer.dtype == np.float32
         assert np.abs((answer - expected) / model.std[:TARGETS].numpy()).max() < 1e-5
     assert {each.domain for each in onnx.load(file).opset_import} <= {"", "ai.onnx.ml"}  # any runtime knows these

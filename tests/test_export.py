@@ -103,6 +103,7 @@ def write(folder, graph, proof, past, card=CARD):
         steps=STEPS,
         proof=proof,
         past=past,
+        extras={},
     )
 
 
@@ -161,7 +162,7 @@ def changed(model, change):
     """The same model but for its last bias, whose six numbers are (step, target) in order."""
     other = copy.deepcopy(model)
     with torch.no_grad():
-        other.network.head.bias += torch.tensor(change)
+        other.network.head.map.bias += torch.tensor(change)
     return other
 
 

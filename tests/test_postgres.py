@@ -144,7 +144,7 @@ def test_two_runs_in_one_database_do_not_mix(server: Server, tmp_path: Path) -> 
         for name, started in (("one", 1), ("other", 0)):
             with closing(book(server, name)) as again:
                 assert again.started == started
-    assert [trial.params for trial in optuna.load_study(storage=url, study_name="linear").trials] == [one.default]
+    assert [trial.params for trial in optuna.load_study(storage=url, study_name="linear").trials] == one.first
 
 
 @pytest.mark.ray

@@ -34,7 +34,7 @@ def test_a_trial_is_in_the_database_before_anyone_knows_its_parameters(tmp_path:
     number, params = begin(one)
     other = book(tmp_path)
     assert [t.number for t in other.unfinished] == [number]
-    assert {**other.unfinished[0].params, **other.fixed} == params == {**one.default, "window.lookback": 24}
+    assert {**other.unfinished[0].params, **other.fixed} == params == {**one.first[0], "window.lookback": 24}
 
 
 def test_what_was_acknowledged_is_found_by_the_next_process(tmp_path: Path) -> None:

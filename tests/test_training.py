@@ -18,7 +18,7 @@ from models.batches import Windows
 from models.preprocess import Forecaster, Statistics
 from models.training import Config, draw_seed, predict
 from search_spaces import FAMILIES
-from tests.builders import equal, make_model, make_problem, make_training, scripted, some_windows, weights
+from tests.builders import equal, make_model, make_params, make_problem, make_training, scripted, some_windows, weights
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +400,8 @@ N_PREDICT = (0, 1, 2, 19)
 def two_epochs(family, loss):
     """What is trained alone, and by two: the loop, which is the same code in both."""
     problem = make_problem()
-    model = make_model(family, problem, random_weights=True, **({"model__dropout": 0.0} if family == "lstm" else {}))
+    still = {"model__dropout": 0.0} if "dropout" in make_params(family)["model"] else {}
+    model = make_model(family, problem, random_weights=True, **still)
     windows = some_windows(problem, origins=slice(0, N_TRAIN))
     valid = some_windows(problem, origins=slice(-7, None))
     truth = valid.truth()

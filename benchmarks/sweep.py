@@ -18,9 +18,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class Failed(Exception):
 def main() -> None:
     given = _parse()
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    data, time_column, target = _data(given, console)
+    data, time_column, target = find_data(given, console)
     configurations = draw_configurations(given.trials, given.seed)
     kept = ("lookback", "horizon", "folds", "epochs", "seed", "scheduler")
     settings = {
@@ -94,6 +94,7 @@ class Bench:
 
     job: Job
     console: Console
+    besides: Mapping[str, str] = field(default_factory=dict)  # of the processes' environment
 
     def start(self, name: str, script: str, job: Job) -> tuple[Result, Usage]:
         """One process to its end. Failed where it hands back no result, with the last lines that it said."""
@@ -117,7 +118,7 @@ class Bench:
             python(script, str(folder / "job.json")),
             log=folder / "log.txt",
             limit=job.limit + _GRACE_SECONDS,
-            environment=environment(),
+            environment={**environment(), **self.besides},
             hear=hear,
         )
         result = folder / "result.json"
@@ -228,7 +229,7 @@ def _begin(out: Path, settings: dict[str, Any], console: Console) -> dict[str, A
     return whole
 
 
-def _data(given: argparse.Namespace, console: Console) -> tuple[str | None, str | None, str | None]:
+def find_data(given: argparse.Namespace, console: Console) -> tuple[str | None, str | None, str | None]:
     """Path of the table, its time column, its target; no path stands for the built-in sample."""
     if given.data is not None:
         if not given.data.exists():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,23 @@ def why(error: BaseException) -> str:
     while (cause := getattr(error, "orig", None) or error.__cause__) is not None:
         error = cause
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _make_file(file: Path) -> None:
+    """An empty database, whole or absent: one whose making was cut short has tables without their indexes for ever."""
+    if file.exists():
+        return
+    part = file.with_name(f".{file.name}.part")
+    for left in part.parent.glob(f"{part.name}*"):  # by a process that died, the write-ahead log's files among it
+        left.unlink()
+    # Write-ahead: a commit is one append and one fsync, and readers do not wait. The file remembers it.
+    with sqlite3.connect(part) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+    database.close()
+    storage = RDBStorage(f"sqlite:///{part}")
+    storage.remove_session()
+    storage.engine.dispose()
+    part.replace(file)
 
 
 class StudyBook:
@@ -79,10 +97,7 @@ class StudyBook:
 
     def _open(self) -> None:
         if self.url.startswith("sqlite:///"):
-            # Write-ahead: a commit is one append and one fsync, and readers do not wait. The file remembers it.
-            with sqlite3.connect(self.url.removeprefix("sqlite:///")) as database:
-                database.execute("PRAGMA journal_mode=WAL")
-            database.close()
+            _make_file(Path(self.url.removeprefix("sqlite:///")))
             connect_args = {"timeout": _SECONDS_TO_WAIT}
         else:
             connect_args = {}

@@ -154,3 +154,13 @@ def _tell(rule: Replayable, number: int, one: dict[str, Any]) -> bool:
             return set()
 
     return rule.on_trial_result(Nobody(), Trial(), one) == "STOP"
+
+
+def test_a_database_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> None:
+    half = sqlite3.connect(tmp_path / ".study.db.part")
+    half.execute("CREATE TABLE studies (study_id INTEGER NOT NULL PRIMARY KEY)")
+    half.close()
+    (tmp_path / ".study.db.part-wal").write_bytes(b"torn")
+    number, _ = begin(book(tmp_path))
+    assert [trial.number for trial in book(tmp_path).unfinished] == [number]
+    assert not list(tmp_path.glob(".study*"))

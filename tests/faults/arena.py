@@ -188,7 +188,9 @@ class Sweep:
         self.process.send_signal(number)
 
     def under_way(self, epochs: int = 1) -> None:
-        """Wait until so many epochs are in the study."""
+        """Wait until so many epochs are in the study; for 0, until there is something to resume."""
+        begun = self.folder / "config.yaml"
+        wait_for(lambda: begun.exists() or self.process.poll() is not None, 120, "a run folder")
         wait_for(lambda: len(self.acknowledged()) >= epochs or self.process.poll() is not None, 120, "an epoch")
         if self.process.poll() not in (None, 0):
             raise AssertionError(f"{self.folder.name} ended by itself:\n{self.said()[-3000:]}")

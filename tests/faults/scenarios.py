@@ -46,7 +46,8 @@ def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.S
         sweep = judge.arena.begin(name)
         at = rng.randrange(len(judge.values) + 3)  # after so many epochs; the last ones lie in the final training
         sweep.under_way(min(at, len(judge.values)))
-        time.sleep(rng.uniform(0, 0.3) if at < len(judge.values) else rng.uniform(0, 15))
+        # Before the first epoch lie the start of the search and of its trials, after the last one the winner's making.
+        time.sleep(rng.uniform(0, 0.3 if 0 < at < len(judge.values) else 15 if at else 6))
         sweep.send(number)
         if sweep.end(code, 0) == 0:
             judge.count(row, sweep, {})  # it was done before: judged, but no disturbance

@@ -28,8 +28,9 @@ from data.windows import future_values
 from models import training
 from models.baselines import find_season, last_known
 from models.batches import Windows, as_tensor
+from models.features import Features
 from models.metrics import METRICS, mase_scale, selection
-from models.preprocess import Forecaster, Statistics
+from models.preprocess import NO_FEATURES, Forecaster, Statistics
 from models.training import Epoch, Training, draw_seed, predict
 
 Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
@@ -45,6 +46,7 @@ class Problem:
     metric: str  # a name of models.metrics.METRICS
     seed: int
     seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
+    features: Features = NO_FEATURES
 
     @property
     def minimise(self) -> bool:
@@ -80,15 +82,27 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         n_targets=problem.table.n_targets,
         **params["model"],
     )
-    return Forecaster(module.Model(config), statistics, problem.table.n_targets, params["input"]["normalisation"])
+    return Forecaster(
+        module.Model(config),
+        statistics,
+        problem.table.n_targets,
+        params["input"]["normalisation"],
+        problem.features,
+    )
+
+
+def fit_statistics(problem: Problem, fold: Fold) -> Statistics:
+    """What preprocessing learns from the rows that a fold trains on."""
+    table = problem.table
+    return Statistics.fit(table.values, fold.rows, problem.features, table.segments)
 
 
 def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int64], lookback: int) -> Windows:
-    """Windows of the problem's table as a tensor on a device, which they share."""
+    """Windows of the problem's table as a tensor on a device, which they share; features reach back before them."""
     return Windows(
         table_TF,
         origins,
-        lookback=lookback,
+        lookback=lookback + problem.features.reach,
         steps=problem.steps,
         n_targets=problem.table.n_targets,
         device=table_TF.device,
@@ -146,7 +160,7 @@ class CrossValidation:
         table_TF = as_tensor(problem.table.values).to(device)  # once for all folds
         self.trainings = []
         for i, fold in enumerate(problem.split.folds, start=1):
-            statistics = Statistics.fit(problem.table.values, fold.rows)
+            statistics = fit_statistics(problem, fold)
             torch.manual_seed(draw_seed(problem.seed, trial, i, 0))
             self.trainings.append(
                 Training(
@@ -206,7 +220,7 @@ def refit(problem: Problem, name: str, params: Params, *, trial: int, device: to
     fold = problem.split.final
     torch.manual_seed(draw_seed(problem.seed, trial, 0, 0))
     return Training(
-        build(problem, name, params, Statistics.fit(problem.table.values, fold.rows)).to(device),
+        build(problem, name, params, fit_statistics(problem, fold)).to(device),
         lookback_windows(problem, as_tensor(problem.table.values).to(device), fold.train, params["window"]["lookback"]),
         None,
         training.Config(**params["fit"]),

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from models._blocks import check_sizes, check_targets_are_channels
 
+READS_TARGETS_ALONE = True  # other columns and features go unread, which a sweep says
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:

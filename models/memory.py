@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from models import training
-from models.crossval import Params, Problem, build
-from models.preprocess import Forecaster, Statistics
+from models.crossval import Params, Problem, build, fit_statistics
+from models.preprocess import Forecaster
 
 _COPIES = 9  # of a fold's weights: themselves, gradients, two moments, the best; four more in a state on its way
 _BATCHES = (8, 16)  # of fewer windows, some kernels keep more than their share
@@ -29,13 +29,12 @@ def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool 
     scoring = 0
     for fold in problem.split.folds:
         scoring = max(scoring, len(fold.valid) * len(problem.steps) * problem.table.n_targets * 4)
-    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
-    model = build(problem, name, params, statistics)
+    model = build(problem, name, params, fit_statistics(problem, problem.split.final))
     weights = sum(each.numel() * each.element_size() for each in model.parameters())
     held = _COPIES * len(problem.split.folds) * weights + _SCORING * scoring + len(problem.split.folds) * scoring
     if on_device:
         return held
-    shape = (params["window"]["lookback"], len(problem.table.names))
+    shape = (params["window"]["lookback"] + problem.features.reach, len(problem.table.names))
     few, more = (kept_bytes(model, torch.zeros(n, *shape)) for n in _BATCHES)
     each = max(0, more - few) / (_BATCHES[1] - _BATCHES[0])
     largest = max(fit.batch_size, training.EVAL_BATCH // 4)  # nothing is kept when answering, a layer's output is

@@ -16,6 +16,8 @@ from torch.nn import functional
 
 from models._blocks import check_dropout, check_sizes, check_targets_are_channels, lstm
 
+READS_TARGETS_ALONE = True  # other columns and features go unread, which a sweep says
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Config:

@@ -69,6 +69,29 @@ class Window(Section):
         return self
 
 
+Span = Annotated[int, Field(ge=2)]
+
+
+class Features(Section):
+    """Worked out of the raw window inside the graph, each over so many steps: see models/features.py."""
+
+    columns: Literal["auto"] | list[str] = "auto"
+    """of which columns; auto: the targets"""
+    lags: list[Steps] = []
+    """earlier values"""
+    averages: list[Span] = []
+    """moving averages"""
+    minima: list[Span] = []
+    maxima: list[Span] = []
+    differences: list[Steps] = []
+    returns: list[Steps] = []
+    """relative changes"""
+    deviations: list[Span] = []
+    """moving standard deviations"""
+    volatilities: list[Span] = []
+    """moving standard deviations of one-step returns"""
+
+
 class Validation(Section):
     scheme: Scheme = "auto"
     """auto is walk_forward"""
@@ -122,6 +145,7 @@ class Config(Section):
     """where run folders are made; default runs, in a Ray job ~/foldline-runs"""
     data: Data = Data()
     window: Window = Window()
+    features: Features = Features()
     validation: Validation = Validation()
     search: Search = Search()
     resources: Resources = Resources()

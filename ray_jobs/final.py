@@ -14,8 +14,8 @@ from ray.train import Checkpoint, RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 
 from models import parallel
-from models.crossval import Problem, build, refit
-from models.preprocess import Forecaster, Statistics
+from models.crossval import Problem, build, fit_statistics, refit
+from models.preprocess import Forecaster
 from ray_jobs import cluster
 from ray_jobs.config import Resources
 from ray_jobs.trial import prepare_process
@@ -59,8 +59,7 @@ def train_final(
         run_config=RunConfig(name=f"final-{family}", storage_path=str(folder)),
     )
     result = trainer.fit()
-    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
-    model = build(problem, family, unflatten(params), statistics)
+    model = build(problem, family, unflatten(params), fit_statistics(problem, problem.split.final))
     with result.checkpoint.as_directory() as checkpoint:
         model.load_state_dict(torch.load(Path(checkpoint) / WEIGHTS_FILE, weights_only=True, map_location="cpu"))
     return model.eval()

@@ -18,6 +18,7 @@ from data.load import read_table
 from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
 from models.crossval import FoldScore, Problem, find_seasons
+from models.features import Features
 from models.preprocess import Statistics
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
@@ -131,7 +132,8 @@ def problem(config: Config) -> Problem:
         fill_gaps=data.fill_gaps,
     )
     steps = np.array(config.window.steps, np.int64)
-    lookback = max(config.window.lookbacks)
+    features = _features(config, table)
+    lookback = max(config.window.lookbacks) + features.reach
     parts = split(
         table,
         scheme=validation.scheme,
@@ -152,9 +154,24 @@ def problem(config: Config) -> Problem:
         metric="mae" if config.search.metric == "auto" else config.search.metric,
         seed=config.search.seed,
         seasons=find_seasons(table, parts),
+        features=features,
     )
     _check_metric(made)
     return made
+
+
+def _features(config: Config, table: Table) -> Features:
+    """The features asked for, by positions of columns; InputError for a column that is not among the inputs."""
+    asked = config.features.model_dump()
+    names = asked.pop("columns")
+    for name in [] if names == "auto" else names:
+        if name not in table.names:
+            raise InputError(
+                f"features.columns: no input {name!r}{nearest(name, table.names)}; inputs: {', '.join(table.names)}"
+            )
+    columns = range(table.n_targets) if names == "auto" else sorted({table.names.index(name) for name in names})
+    wanted = {kind: tuple(sorted(set(steps))) for kind, steps in asked.items()}
+    return Features(columns=tuple(columns) if any(wanted.values()) else (), **wanted)
 
 
 def _check_metric(problem: Problem) -> None:

@@ -174,26 +174,27 @@ def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, re
     return book
 
 
-def short_sighted(book: StudyBook, lookback: int) -> str | None:
-    """A sentence where the space holds networks that see fewer steps than a window has; None for most families."""
-    module = family_module(book.family)
-    if not hasattr(module, "receptive_field"):
-        return None
-    lowest = {name: points(d)[0] for name, d in book.ranges.items()}
-    sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}
-    seen: int = module.receptive_field(module.Config(**sizes, **unflatten(lowest)["model"]))
-    if seen >= lookback:
-        return None
-    return (
-        f"the smallest networks of search_spaces/{book.family}.py see only the last {seen} of the window's {lookback} "
-        f"steps; those with more layers or longer kernels see more"
-    )
+def unread(book: StudyBook, problem: Problem, lookback: int) -> list[str]:
+    """Sentences about what of the data the family's networks, or some of them, do not read."""
+    module, said = family_module(book.family), []
+    others = problem.table.names[problem.table.n_targets :]
+    if getattr(module, "READS_TARGETS_ALONE", False) and (others or problem.features.each):
+        said.append(f"{book.family} answers each target from its own past alone: other columns and features go unread")
+    if hasattr(module, "receptive_field"):
+        lowest = {name: points(d)[0] for name, d in book.ranges.items()}
+        sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}
+        seen: int = module.receptive_field(module.Config(**sizes, **unflatten(lowest)["model"]))
+        if seen < lookback:
+            said.append(
+                f"the smallest networks of search_spaces/{book.family}.py see only the last {seen} of the window's "
+                f"{lookback} steps; those with more layers or longer kernels see more"
+            )
+    return said
 
 
 def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, out: Console) -> Swept:
-    note = short_sighted(book, settings.window.lookbacks[-1])
-    if note:
-        out.print(f"note: {note}", soft_wrap=True, markup=False)
+    for sentence in unread(book, problem, settings.window.lookbacks[-1]):
+        out.print(f"note: {sentence}", soft_wrap=True, markup=False)
     memory = trial_memory(problem, book, settings.resources)
     fit, by_cores = cluster.fitting(settings.resources, memory), cluster.fitting(settings.resources)
     if fit < by_cores:

@@ -56,11 +56,12 @@ def ship(
     `cv` holds mean, std and folds of the selection metric; `trial` what bundle.json says of the winner.
     """
     table, final = problem.table, problem.split.final
+    rows = lookback + problem.features.reach  # that a client sends
     statistics = Statistics.fit(table.values, final.rows)
-    past = _past(problem, _spread(final.valid, lookback * len(table.names)), lookback)
+    past = _past(problem, _spread(final.valid, rows * len(table.names)), rows)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        export_onnx(model, graph, lookback=lookback, columns=len(table.names), metadata=_metadata(problem, family))
+        export_onnx(model, graph, lookback=rows, columns=len(table.names), metadata=_metadata(problem, family))
         proof = prove(
             model,
             graph,
@@ -74,7 +75,7 @@ def ship(
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(past)))  # no more at a time than were proven
-        predicted = np.concatenate([answers(session, _past(problem, part, lookback), _BATCH) for part in parts])
+        predicted = np.concatenate([answers(session, _past(problem, part, rows), _BATCH) for part in parts])
         scores = holdout_scores(problem, predicted)
         write_bundle(
             folder,
@@ -82,7 +83,7 @@ def ship(
             card=_card(config, problem, family, cv, scores, trial),
             columns=table.names,
             targets=table.targets,
-            lookback=lookback,
+            lookback=rows,
             steps=[int(step) for step in problem.steps],
             proof=proof,
             past=past,
@@ -193,8 +194,8 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _past(problem: Problem, origins: NDArray[np.int64], lookback: int) -> NDArray[np.float32]:
-    return past_view(problem.table.values, lookback)[origins - lookback]
+def _past(problem: Problem, origins: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
+    return past_view(problem.table.values, rows)[origins - rows]
 
 
 def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:

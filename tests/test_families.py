@@ -7,9 +7,10 @@ import torch
 
 from models import attention_lstm, cnn_lstm, linear, modern_tcn, segment_lstm, tcn, tcn_attention
 from models._blocks import CausalConvolution, Pooling
-from ray_jobs.search import short_sighted
+from ray_jobs.search import unread
 from ray_jobs.study import StudyBook
 from search_spaces import load
+from tests.builders import make_problem
 
 SIZES = {"channels": 3, "lookback": 24, "n_steps": 4, "n_targets": 2}
 
@@ -64,15 +65,21 @@ def test_a_causal_convolution_worked_out_by_hand():
     assert layer(torch.tensor([[[1.0, 2.0, 3.0]]])).tolist() == [[[1.0, 23.0]]]
 
 
-@pytest.mark.parametrize(("family", "lookback", "said"), [("tcn", 96, True), ("tcn", 29, False), ("lstm", 96, False)])
-def test_a_space_with_networks_that_see_less_than_the_window_is_told_of(tmp_path, family, lookback, said):
+@pytest.mark.parametrize(
+    ("family", "lookback", "said"),
+    [
+        ("tcn", 96, ["see only the last 29 of the window's 96 steps"]),  # kernel 3, 3 layers: 1 + 2 * 2 * 7
+        ("tcn", 29, []),
+        ("lstm", 96, []),
+        ("segment_lstm", 8, ["other columns and features go unread"]),
+    ],
+)
+def test_what_a_family_does_not_read_is_told(tmp_path, family, lookback, said):
     url = f"sqlite:///{tmp_path}/study.db"
     book = StudyBook(url, load(family), [lookback], algorithm="tpe", trials=3, seed=0, minimise=True)
-    sentence = short_sighted(book, lookback)
+    sentences = unread(book, make_problem(), lookback)
     book.close()
-    # kernel 3 and 3 layers: 1 + 2 * 2 * 7
-    assert (sentence is not None) == said
-    assert sentence is None or "the last 29 of the window's 96 steps" in sentence
+    assert len(sentences) == len(said) and all(part in whole for part, whole in zip(said, sentences, strict=True))
 
 
 # --- attention

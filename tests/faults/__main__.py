@@ -91,6 +91,8 @@ go on by `--resume`, and holds each against one that nobody disturbed: trials, e
 Measured on {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {versions}.
 
 - *n* counts the disturbances that hit a sweep under way.
+- After a signal to the driver every fourth run, and each that was hit behind its search, goes on to its bundle; the
+  others to the end of their last trial. All trials, epochs, values and parameters are compared either way.
 - *Acknowledged* is an epoch that stands in the study database, as another process reads it.
 - A state that was spoiled on purpose is passed over for the one before it, so that its epoch is trained again; the
   table does not count that as run twice.

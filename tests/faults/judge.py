@@ -23,27 +23,39 @@ class Judge:
     def __init__(self, arena: Arena) -> None:
         self.arena = arena
         calm = arena.begin("calm")
-        wait_for(lambda: len(calm.ended()) == TRIALS or calm.process.poll() is not None, 300, "a calm search")
-        calm.send(signal.SIGTERM)  # its search is all that is asked of it, not the training of its winner
-        calm.end(4, 0)
+        self._search(calm)
         arena.trained()
         self.values = calm.acknowledged()
         self.ends = calm.ended()
         assert len(self.ends) == TRIALS, calm.said()
         self.best = min(self.ends, key=lambda number: self.ends[number]["value"])
 
-    def go_on(self, row: Row, name: str, before: dict[tuple[int, int], float]) -> None:
-        """Resume the run to its end and count; `before` is what had been acknowledged when it was disturbed."""
+    def _search(self, sweep: Sweep) -> None:
+        """Let it go on until its last trial has ended, and no further: not to the training of its winner."""
+        wait_for(lambda: len(sweep.ended()) == TRIALS or sweep.process.poll() is not None, 300, "the search to end")
+        sweep.send(signal.SIGTERM)
+        sweep.end(4, 0)
+
+    def go_on(self, row: Row, name: str, before: dict[tuple[int, int], float], *, to_the_end: bool = True) -> None:
+        """Resume the run and count; `before` is what had been acknowledged when it was disturbed.
+
+        `to_the_end`: to the winner and its bundle, else to the last trial, which takes half the time.
+        """
         after = self.arena.begin(name, resume=True)
         if len(before) < len(self.values):  # a reader at the end would keep the database's files from going
             wait_for(lambda: len(after.acknowledged()) > len(before) or after.process.poll() is not None, 180, "epochs")
             row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - after.began)
-        after.end(0)
+        if to_the_end:
+            after.end(0)
+        else:
+            self._search(after)
         self.count(row, after, before)
 
     def count(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float]) -> None:
         row.n += 1
-        row.left_over += len(sweep.left_over())  # before the database is opened, which makes files beside it
+        done = (sweep.folder / "DONE").exists()
+        # Before the database is opened, which makes files beside it.
+        row.left_over += len(sweep.left_over()) if done else 0
         found, ends = sweep.acknowledged(), sweep.ended()
         row.trials_lost += len(set(range(TRIALS)) - set(ends))
         places = Counter(
@@ -54,9 +66,13 @@ class Judge:
         trained = Counter(self.arena.trained())
         again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
         row.epochs_twice = max(row.epochs_twice, *again)
-        best, calm = sweep.summary()["best"], self.ends[self.best]
-        same = (best["trial"], best["value"], best["params"]) == (self.best, calm["value"], calm["params"])
-        same = same and found == self.values
+        calm, same = self.ends[self.best], found == self.values
+        if done:
+            best = sweep.summary()["best"]
+            same = same and (best["trial"], best["value"], best["params"]) == (self.best, calm["value"], calm["params"])
+        same = same and {n: (e["value"], e["params"]) for n, e in ends.items()} == {
+            n: (e["value"], e["params"]) for n, e in self.ends.items()
+        }
         same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
         row.other_winner += not same
         wait_for(lambda: not actors(), 20, "actors to end")

@@ -1,4 +1,4 @@
-"""Real tables that come with the package `bokeh-sampledata`: read from its folder, without importing its code."""
+"""Built-in tables: real ones from the package `bokeh-sampledata`, whose code is not imported, and one that is made."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from data.errors import InputError, nearest
 from data.load import read_table
+from data.synthetic import RiskPanel
 
 __all__ = ["SAMPLES", "Sample", "read_sample"]
 
@@ -21,18 +22,19 @@ class Sample:
     """A built-in table, and the roles its columns have unless the user says otherwise.
 
     `columns` maps the names in the file to those of the table, in order; `time` and `series` are None where the table
-    has no such column; `clean` mends what `check_table` would rightly refuse.
+    has no such column; `clean` mends what `check_table` would rightly refuse. A table without a file is made by `make`.
     """
 
     name: str
     description: str
     source: str
-    file: str
-    columns: Mapping[str, str]
     time: str | None
     series: str | None
     targets: tuple[str, ...]
+    file: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     clean: Callable[[pd.DataFrame], pd.DataFrame] = field(default=lambda frame: frame, repr=False)
+    make: Callable[[], pd.DataFrame] | None = field(default=None, repr=False)
 
 
 def read_sample(name: str) -> pd.DataFrame:
@@ -40,10 +42,12 @@ def read_sample(name: str) -> pd.DataFrame:
     if name not in SAMPLES:
         raise InputError(f"no sample {name!r}{nearest(name, SAMPLES)}; known: {', '.join(SAMPLES)}")
     sample = SAMPLES[name]
+    if sample.make is not None:
+        return sample.make()
     package = find_spec("bokeh_sampledata")
     if package is None or not package.submodule_search_locations:
         raise InputError(f"sample {name!r} needs the package bokeh-sampledata: pip install bokeh-sampledata")
-    path = Path(package.submodule_search_locations[0]) / "_data" / sample.file
+    path = Path(package.submodule_search_locations[0]) / "_data" / str(sample.file)
     frame = read_table(str(path))
     missing = [column for column in sample.columns if column not in frame.columns]
     if missing:
@@ -100,6 +104,15 @@ _ALL = (
         time=None,
         series=None,
         targets=("survived",),
+    ),
+    Sample(
+        name="risk-panel",
+        description="2,000 made-up businesses, 24 to 36 months each: a risk score and 20 columns that tell of it",
+        source="made by data/synthetic.py",
+        time="month",
+        series="business",
+        targets=("risk",),
+        make=RiskPanel(businesses=2000).frame,
     ),
 )
 SAMPLES: Mapping[str, Sample] = MappingProxyType({sample.name: sample for sample in _ALL})

@@ -1,0 +1,63 @@
+"""What the benchmarks compute from what they are given, by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A benchmark's module by its name, found as the script itself finds its neighbours."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return load
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"benchmark_{name}", FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_risk_is_compared_with_the_best_answer_of_the_same_month(script):
+    first_unknown = pd.to_datetime(["2020-07-01", "2020-08-01"], utc=True)
+    holdout = pd.DataFrame(
+        {
+            "model": ["lstm"] * 2,
+            "series": ["b1"] * 2,
+            "origin_time": first_unknown,
+            "step": [6, 6],
+            "truth": [0.5, 0.8],
+            "predicted": [0.7, 0.8],
+        }
+    )
+    best = pd.DataFrame(
+        {
+            "business": ["b1"] * 3,
+            "month": pd.to_datetime(["2020-06-01", "2020-07-01", "2020-08-01"]),  # the last known one
+            "horizon": [6] * 3,
+            "best": [0.6, 0.7, 0.0],
+        }
+    )
+    (row,) = script("risk").compare(holdout, best)
+    assert (row["family"], row["months"], row["windows"]) == ("lstm", 6, 2)
+    assert row["one_minus_mae"] == pytest.approx(0.9) and row["best"] == pytest.approx(0.9)
+    assert row["ratio"] == pytest.approx(1.0)
+
+
+def test_z_scores_are_of_the_rows_to_fit_on_alone(script):
+    published = script("published")
+    n = published.FIT + published.VALID + published.TEST
+    frame = pd.DataFrame({"date": pd.date_range("2016-07-01", periods=n + 9, freq="h"), "OT": range(n + 9)})
+    frame.loc[published.FIT :, "OT"] = 1e6
+    scaled = published.z_scores(frame, "date")
+    assert len(scaled) == 14_400
+    assert scaled["OT"][: published.FIT].mean() == pytest.approx(0, abs=1e-9)
+    assert scaled["OT"][: published.FIT].std(ddof=0) == pytest.approx(1)
+    assert scaled["OT"].iloc[-1] > 100

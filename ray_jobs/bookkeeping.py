@@ -48,6 +48,7 @@ class Endings(Callback):
         self.alone: set[str] = set()  # Tune's ids of the trials that ran out of memory once
         self.kernel_kills = kernel_kills()  # of which a trial's death has been told
         self.node = node
+        self.handed_again: set[int] = set()  # trials that had not begun when their process was found dead
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self.book.numbers.setdefault(trial.trial_id, trial.config["trial"]["number"])
@@ -87,6 +88,12 @@ class Endings(Callback):
         )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        number = self._number(trial)
+        if trial.should_recover() and number not in self.handed_again:
+            # Tune recovers trials that run. This one was about to, in a process that had died while it was idle.
+            self.handed_again.add(number)
+            self.book.hand_again(number)
+            return
         self._fail(trial, _error(trial), died=True)
 
     def _fail(self, trial: Any, text: str, *, died: bool = False) -> None:

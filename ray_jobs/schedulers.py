@@ -74,6 +74,7 @@ class Replayable(FIFOScheduler):
     def __init__(self, rule: ASHAScheduler | MedianStoppingRule) -> None:
         super().__init__()
         self.rule = rule
+        self.stopped: set[str] = set()  # a rule would let a trial go on that reports the same epoch twice
 
     @property
     def metric(self) -> Any:
@@ -100,7 +101,12 @@ class Replayable(FIFOScheduler):
         self.rule.on_trial_add(tune_controller, _known(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision = str(self.rule.on_trial_result(tune_controller, _known(trial), result))
+        known = _known(trial)
+        if known.trial_id in self.stopped:
+            return str(TrialScheduler.STOP)
+        decision = str(self.rule.on_trial_result(tune_controller, known, result))
+        if decision == TrialScheduler.STOP:
+            self.stopped.add(known.trial_id)
         # The median rule pauses a trial while others wait and it has little to compare: an epoch each, by turns, would
         # cost an actor's reset and tell no more.
         return TrialScheduler.CONTINUE if decision == TrialScheduler.PAUSE else decision

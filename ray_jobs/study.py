@@ -173,6 +173,10 @@ class StudyBook:
         self.started += 1
         return number, {**params, **self.fixed}
 
+    def hand_again(self, number: int) -> None:
+        """Hand out a trial once more that has been handed out and has not ended."""
+        self.unfinished.append(self.storage.get_trial(self._id(number)))
+
     def record(self, number: int, epoch: Mapping[str, Any]) -> None:
         """Note one epoch: `epoch` holds number, value, and whatever else belongs to the curve (JSON values).
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
@@ -67,7 +67,9 @@ class StudySearch(Searcher):
         except DATABASE_ERRORS as error:
             self.halt(f"cannot write {self.book.shown_url}: {why(error)}")
             drawn = None
-        return str(Searcher.FINISHED) if drawn is None else drawn
+        if drawn is None and (self.halt.reason or not self.book.open_trials):
+            return str(Searcher.FINISHED)  # not before: one that is open may have to be handed out again
+        return drawn
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Nothing: see `Endings`, which PBT has too."""
@@ -198,7 +200,7 @@ def _tune(
         tune_config=TuneConfig(
             search_alg=None if search.scheduler == "pbt" else StudySearch(book, shared, ahead, halt),
             scheduler=scheduler,
-            num_samples=1 if search.scheduler == "pbt" else len(book.unfinished) + max(0, book.trials - book.started),
+            num_samples=1 if search.scheduler == "pbt" else -1,  # until the study has no more
             max_concurrent_trials=concurrent,
             reuse_actors=trainable is WarmTrial,
             trial_dirname_creator=_trial_folder,
@@ -211,6 +213,11 @@ def _tune(
             callbacks=callbacks,
             stop=recorder,
             failure_config=FailureConfig(max_failures=MAX_FAILURES),
+            # Ours are on disk. One at a trial's end, too, takes a moment, and if its process dies in it, Tune forgets
+            # that the trial was stopped.
+            checkpoint_config=CheckpointConfig(
+                checkpoint_at_end=None if search.scheduler in schedulers.NEEDS_CHECKPOINTS else False
+            ),
         ),
     ).fit()
 

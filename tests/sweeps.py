@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+from ray.tune import Callback
 
 from models.crossval import Problem
 from ray_jobs import config, prepare
@@ -17,7 +20,9 @@ def settings(table: Path, runs: Path, *flags: str) -> Config:
     return config.parse([*common, *flags], prog="test", description="")
 
 
-def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Problem, StudyBook, Swept]:
+def run_sweep(
+    config: Config, folder: Path, family: str = "linear", callbacks: Sequence[Callback] = ()
+) -> tuple[Problem, StudyBook, Swept]:
     """The search alone, without the winner's training; in a folder that has a study already, it goes on."""
     config = prepare.complete(config)
     problem = prepare.problem(config)
@@ -25,7 +30,7 @@ def run_sweep(config: Config, folder: Path, family: str = "linear") -> tuple[Pro
     book = open_book(config, family, url, minimise=problem.minimise)
     memory = trial_memory(problem, book, config.resources)
     try:
-        return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=[])
+        return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=list(callbacks))
     except BaseException:
         book.close()
         raise

@@ -123,7 +123,7 @@ def smallest(*, scheme: str, n_folds: int, holdout: float, embargo: int, lookbac
 
     def certainly(n: int) -> bool:
         kept = round(n * holdout)
-        return kept >= horizon and n - kept - embargo >= (n_folds + 1) * (lookback + horizon + 2 * embargo)
+        return kept >= horizon and n - kept - embargo >= (n_folds + 1) * (lookback + horizon + embargo)
 
     high = 1
     while not certainly(high):

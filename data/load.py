@@ -21,7 +21,7 @@ from data.parquet import read_folder, read_parquet
 
 __all__ = ["read_table"]
 
-FAILURES = (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, lzma.LZMAError)
+FAILURES = (pa.ArrowException, OSError, EOFError, UnicodeError, lzma.LZMAError)
 
 
 def read_table(path: str) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def read_table(path: str) -> pd.DataFrame:
     or longer than the header, an unclosed quote, bytes that are not UTF-8, names that are empty or stand twice, no
     rows, numbers too large for a float64, nested or extension types.
     """
-    shown = re.sub(r"//[^/@]*@", "//", path)  # a URI may carry a password
+    shown = re.sub(r"://.*@", "://", path)  # a URI may carry a password, with any character in it
     try:
         filesystem, inner = _locate(path)
         info = filesystem.get_file_info(inner)

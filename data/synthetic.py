@@ -8,9 +8,9 @@ risk-panel: a risk score in [0, 1] of each business and month, and 20 columns th
     z[business, month] = industry + business level + season of the industry
                          + sensitivity of the industry * economy[month] + state of the business[month]
 
-`economy` is a cycle of 30 months and what is left over, an autoregression that nobody knows ahead; the state of a
+`economy` is a cycle of 24 months and what is left over, an autoregression that nobody knows ahead; the state of a
 business is another one, whose shocks are as large as the business is volatile. Businesses have 24 to 36 months each,
-somewhere in a calendar of 60. The 20 columns are these parts seen through noise, and their mixtures.
+somewhere in a calendar of 120. The 20 columns are these parts seen through noise, and their mixtures.
 
 The best possible answer for a month ahead is the mean of sigmoid(z) over the shocks to come, for somebody who knows
 everything up to now, noise aside: a normal distribution of z, integrated by Gauss-Hermite quadrature. It goes to a file
@@ -35,11 +35,11 @@ __all__ = ["HORIZONS", "RiskPanel"]
 
 HORIZONS = (6, 9, 12)  # months ahead for which the best answer is written
 INDUSTRIES = ("agriculture", "construction", "energy", "health", "hospitality", "retail", "software", "transport")
-MONTHS = 60  # of the calendar
+MONTHS = 120  # of the calendar
 SHORTEST, LONGEST = 24, 36  # months of a business
-FIRST_MONTH = "2019-01-01"
-_CYCLE, _AMPLITUDE = 30, 0.6  # months, and size of the economic cycle
-_ECONOMY_KEPT, _ECONOMY_SHOCK = 0.9, 0.08  # of the economy's autoregression, a month
+FIRST_MONTH = "2014-01-01"
+_CYCLE, _AMPLITUDE = 24, 0.4  # months, and size of the economic cycle
+_ECONOMY_KEPT, _ECONOMY_SHOCK = 0.9, 0.04  # of the economy's autoregression, a month
 _STATE_KEPT = 0.9  # of a business's, a month
 _CHUNK = 1000  # businesses made at a time: memory does not grow with their number
 _NODES = 32  # of the quadrature

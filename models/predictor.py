@@ -42,6 +42,15 @@ class Predictor:
         self.targets: list[str] = self.card["targets"]
         self.steps: list[int] = self.card["steps"]
         self.lookback: int = self.input["shape"][1]
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """The card is not summed itself: what it says of the columns is held against what the graph says."""
+        own = self.session.get_modelmeta().custom_metadata_map
+        steps = ",".join(str(step) for step in self.steps)
+        for name, said in (("columns", ",".join(self.columns)), ("targets", ",".join(self.targets)), ("steps", steps)):
+            if name in own and own[name] != said:
+                raise BundleError(f"{self.bundle}: bundle.json says {name} {said}, model.onnx says {own[name]}")
 
     def predict(self, past: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """(batch, lookback, columns), raw values in `columns`' order, oldest first, NaN = missing -> (batch, H, K).
@@ -95,10 +104,11 @@ def verify(bundle: Path) -> dict[str, Any]:
         raise BundleError(f"{bundle}: no readable bundle.json (it holds no object)")
     if card.get("format") != FORMAT:
         raise BundleError(f"{bundle}: bundle format {card.get('format')!r}, this code reads {FORMAT}")
-    if "model.onnx" not in card.get("sha256", {}):
+    sums = card.get("sha256")
+    if not isinstance(sums, dict) or "model.onnx" not in sums:
         raise BundleError(f"{bundle}: bundle.json holds no sha256 of model.onnx")
-    for name, sum_ in card["sha256"].items():
-        file = bundle / name
+    for name, sum_ in sums.items():
+        file = bundle / Path(name).name
         if not file.is_file():
             raise BundleError(f"{bundle}: {name} is missing")
         if hashlib.sha256(file.read_bytes()).hexdigest() != sum_:

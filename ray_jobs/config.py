@@ -42,7 +42,7 @@ class Data(Section):
     """what is forecast"""
     past: Literal["auto"] | list[str] = "auto"
     """inputs known up to now, besides the targets; auto: every other numeric column"""
-    fill_gaps: Annotated[int, Field(ge=0)] = 0
+    fill_gaps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """gaps of at most so many steps are filled with missing values; longer ones cut the series"""
 
 
@@ -96,9 +96,9 @@ class Validation(Section):
     scheme: Scheme = "auto"
     """auto is walk_forward"""
     folds: Annotated[int, Field(ge=2, le=100)] = 5
-    holdout: Annotated[float, Field(gt=0, lt=0.9)] = 0.2
+    holdout: Annotated[float, Field(ge=0.001, lt=0.9)] = 0.2
     """the share of time, at the end, that is scored once, for the winner"""
-    embargo: Annotated[int, Field(ge=0)] = 0
+    embargo: Annotated[int, Field(ge=0, le=100_000)] = 0
     """steps left out between training and validation, besides what the windows need"""
 
 
@@ -115,7 +115,7 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     storage: str | None = None
     """database of the study: postgresql+psycopg://... or mysql+pymysql://...; default study.db in the run folder"""
-    epoch_timeout: Annotated[float, Field(gt=0)] = 3600
+    epoch_timeout: Annotated[float, Field(gt=0, le=1e7)] = 3600
     """seconds; a trial whose epoch, of all folds, takes longer counts as hung, is started again twice, then failed"""
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.2
     """the share of failed trials that is borne; with more, the run ends with exit code 1"""
@@ -229,12 +229,15 @@ def read_yaml(file: Path, flag: str) -> dict[str, Any]:
         raise InputError(f"{flag} {file}: there is no such file") from None
     except InputError as error:
         raise InputError(f"{flag} {file}: {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
+    except Exception as error:  # whatever an odd tag or key makes the parser raise
         raise InputError(f"{flag} {file}: not readable as YAML: {' '.join(str(error).split())}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise InputError(f"{flag} {file}: the file must be a mapping, got {type(tree).__name__}")
+    for key in [*tree, *(inner for value in tree.values() if isinstance(value, dict) for inner in value)]:
+        if not isinstance(key, str):
+            raise InputError(f"{flag} {file}: the key {key!r} is no text; put it in quotes or correct it")
     return tree
 
 
@@ -244,6 +247,11 @@ def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
     for key, value in _flat(one.model_dump()):
         if value != values[key]:
             yield key, value, values[key]
+
+
+def settings(config: Config) -> Iterator[tuple[str, Any]]:
+    """(key, value) of every setting, such as ("search.trials", 20)."""
+    yield from _flat(config.model_dump())
 
 
 def _flat(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -282,14 +290,18 @@ _Loader.add_implicit_resolver(
 )
 
 
+_NAMES = ("data.targets", "data.past", "features.columns")
+_LISTS = (*_NAMES, "window.horizons", *(f"features.{name}" for name in Features.model_fields if name != "columns"))
+
+
 def _flag_value(key: str, text: str) -> Any:
     """A flag's text as YAML reads it; names are split at commas where the key takes a list."""
-    if key in ("data.targets", "data.past", "window.horizons") or (key == "window.lookback" and "," in text):
+    if key in _LISTS or (key == "window.lookback" and "," in text):
         text = text.strip("[]")
         parts = [part.strip() for part in text.split(",") if part.strip()]
-        if parts == ["auto"] and key == "data.past":
+        if parts == ["auto"] and key in _NAMES:
             return "auto"
-        return parts if key.startswith("data.") else [_scalar(part) for part in parts]
+        return parts if key in _NAMES else [_scalar(part) for part in parts]
     section, _, name = key.rpartition(".")
     if key in ("name", "runs", "search.storage") or (section == "data" and name != "fill_gaps"):
         return text
@@ -299,7 +311,7 @@ def _flag_value(key: str, text: str) -> Any:
 def _scalar(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, InputError, ValueError):
+    except Exception:  # no YAML: the text itself, which the setting's own check then judges
         return text
 
 

@@ -154,13 +154,14 @@ class Progress(Callback):
             Text.assemble((bar, "green"), ("━" * (30 - len(bar)), "dim"), f" {done}/{self.trials}"),
         )
         table.add_row("trials", self._counts())
-        table.add_row(f"best ({self.unit})", self._best())
+        table.add_row(Text(f"best ({self.unit})"), self._best())
         table.add_row("pace", self._rate())
         return table
 
 
 def console() -> Console:
-    return Console(file=sys.stdout, highlight=False)
+    """Nothing that is printed is markup: brackets in a column's name are the user's own."""
+    return Console(file=sys.stdout, highlight=False, markup=False)
 
 
 def _duration(seconds: float) -> str:
@@ -171,7 +172,7 @@ def _duration(seconds: float) -> str:
 
 def show_leaderboard(to: Console, rows: list[dict[str, Any]], *, metric: str, unit: str) -> None:
     """Winners and baselines beside each other, best first."""
-    table = Table(title=f"{metric} ({unit})", title_justify="left")
+    table = Table(title=Text(f"{metric} ({unit})"), title_justify="left")
     table.add_column("model")
     table.add_column("cross-validated", justify="right")
     table.add_column("folds", justify="right")

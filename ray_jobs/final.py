@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, RunConfig, ScalingConfig
+from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 
 from models import parallel
@@ -18,6 +19,7 @@ from models.crossval import Problem, build, fit_statistics, refit
 from models.preprocess import Forecaster
 from ray_jobs import cluster
 from ray_jobs.config import Resources
+from ray_jobs.sweep import MAX_FAILURES, HaltedError
 from ray_jobs.trial import prepare_process
 from search_spaces import unflatten
 
@@ -38,9 +40,12 @@ def train_final(
 ) -> Forecaster:
     """The model after `epochs` of the `max_epochs` that its schedule spans; `params` are flat. Files go to `folder`.
 
-    N workers take the same steps as one (see models.parallel): gloo between CPUs, nccl between GPUs.
+    N workers take the same steps as one (see models.parallel): gloo between CPUs, nccl between GPUs. A worker that dies
+    is started again, from the first epoch, which gives the same model; HaltedError where that does not help.
     """
     cluster.hear_often()
+    name = f"final-{family}"
+    shutil.rmtree(folder / name, ignore_errors=True)  # Ray Train would go on from what a torn one says
     trainer = TorchTrainer(
         _work,
         train_loop_config={
@@ -56,13 +61,25 @@ def train_final(
             use_gpu=resources.gpus_per_trial > 0,
             resources_per_worker=_per_worker(resources),
         ),
-        run_config=RunConfig(name=f"final-{family}", storage_path=str(folder)),
+        run_config=RunConfig(
+            name=name, storage_path=str(folder), failure_config=FailureConfig(max_failures=MAX_FAILURES)
+        ),
     )
-    result = trainer.fit()
+    try:
+        result = trainer.fit()
+    except TrainingFailedError as error:
+        raise HaltedError(f"the final training of {family} failed: {_cause(error)}") from error
     model = build(problem, family, unflatten(params), fit_statistics(problem, problem.split.final))
     with result.checkpoint.as_directory() as checkpoint:
         model.load_state_dict(torch.load(Path(checkpoint) / WEIGHTS_FILE, weights_only=True, map_location="cpu"))
     return model.eval()
+
+
+def _cause(error: BaseException) -> str:
+    """The last line of what went wrong in the first worker, else of what Ray says."""
+    workers = getattr(error, "worker_failures", None) or {}
+    first = next(iter(workers.values()), error)
+    return (str(first).strip().splitlines() or [type(first).__name__])[-1]
 
 
 def _per_worker(resources: Resources) -> dict[str, float]:

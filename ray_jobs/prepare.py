@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,14 +61,25 @@ def complete(config: Config) -> Config:
     elif not data.targets:
         raise InputError("no target given; name the column to forecast, e.g. --target sales")
     elif "://" not in data.path:
-        data = data.model_copy(update={"path": str(Path(data.path).expanduser().resolve())})
+        data = data.model_copy(update={"path": str(_resolved("data.path", data.path))})
     _check_places(config)
     search = config.search
     if search.storage and re.match(r"sqlite:///[^/]", search.storage):  # one file, wherever --resume is called from
         file = Path(search.storage.removeprefix("sqlite:///")).resolve()
         search = search.model_copy(update={"storage": f"sqlite:///{file}"})
-    runs = Path(config.runs).expanduser() if config.runs else _default_runs()
-    return config.model_copy(update={"data": data, "search": search, "runs": str(runs.resolve())})
+    runs = _resolved("runs", config.runs or str(_default_runs()))
+    return config.model_copy(update={"data": data, "search": search, "runs": str(runs)})
+
+
+def _resolved(key: str, path: str) -> Path:
+    """An absolute path, `~` expanded; InputError for one that no file system takes."""
+    try:
+        resolved = Path(path).expanduser().resolve()
+        resolved.exists()  # raises for a part that is too long
+        str(resolved).encode()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{key}={path!r} is no path: {error}") from None
+    return resolved
 
 
 def check_scheduler(config: Config) -> None:
@@ -94,7 +106,7 @@ def _check_places(config: Config) -> None:
             f"runs={_without_secret(config.runs)!r} is an address; give a folder, on a cluster one that all nodes mount"
         )
     for key, value in (("data.path", config.data.path), ("search.storage", config.search.storage)):
-        if value and re.search(r"://[^/@]*:[^/@]*@|[?&](password|passwd|pwd|secret_key)=", value, re.IGNORECASE):
+        if value and re.search(r"://[^@]*:.*@|[?&][^=&]*(pass|pwd|secret|token)[^=&]*=", value, re.IGNORECASE):
             raise InputError(
                 f"{key}={_without_secret(value)!r} holds a password, and a run writes its configuration down; leave it "
                 f"out and give it by the environment (AWS_..., PGPASSWORD) or a file of the database's own"
@@ -102,7 +114,7 @@ def _check_places(config: Config) -> None:
 
 
 def _without_secret(address: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", address).partition("?")[0]
+    return re.sub(r"://.*@", "://", address).partition("?")[0]
 
 
 def source(config: Config) -> Source:
@@ -110,13 +122,15 @@ def source(config: Config) -> Source:
         name = str(config.data.sample)
         return Source(short=name, full=f"built-in sample {name}")
     name = Path(config.data.path).name.split(".")[0] or "table"
-    short = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)[:60].strip("-_") or "table"
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    short = "".join(c if c.isalnum() or c in "-_" else "-" for c in plain)[:60].strip("-_") or "table"
     return Source(short=short, full=config.data.path)
 
 
 def default_name(families: Sequence[str], config: Config) -> str:
     """The run folder's name where the user gave none."""
-    return f"{'-'.join(families)}-{source(config).short}"
+    names = "-".join(families) if len(families) <= 3 else f"{len(families)}-families"
+    return f"{names}-{source(config).short}"
 
 
 def problem(config: Config) -> Problem:

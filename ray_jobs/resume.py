@@ -15,11 +15,21 @@ from ray_jobs import config, prepare, run_folder
 from ray_jobs.config import Config
 from ray_jobs.interrupt import behind
 from ray_jobs.run_folder import RunFolder
-from ray_jobs.study import DATABASE_ERRORS, check_reachable, why
+from ray_jobs.study import DATABASE_ERRORS, check_reachable, shown, why
 from ray_jobs.sweep import HaltedError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
-_MAY_CHANGE = ("name", "runs", "search.trials", "search.time_budget", "search.epoch_timeout", "search.max_failed")
+MAY_CHANGE = (
+    "name",
+    "runs",
+    "data.path",  # the table itself is held against its fingerprint
+    "search.trials",
+    "search.time_budget",
+    "search.epoch_timeout",
+    "search.max_failed",
+    "search.storage",
+    "export.tolerance",
+)
 
 
 @contextmanager
@@ -56,8 +66,19 @@ def is_done(settings: Config) -> bool:
 def resumed(settings: Config, families: Sequence[str], given: list[str]) -> Config:
     """The configuration that the run was begun with, and of the new one what may change on the way."""
     complete = prepare.complete(settings)
-    path = run_folder.find_unfinished(Path(str(complete.runs)), settings.name, prepare.default_name(families, complete))
+    wanted = (complete.data.path, complete.data.sample)
+
+    def same(path: Path) -> bool:
+        file = path / "config.yaml"
+        data = config.read_yaml(file, "--resume").get("data", {}) if file.exists() else {}
+        return not data or (data.get("path"), data.get("sample")) == wanted
+
+    path = run_folder.find_unfinished(
+        Path(str(complete.runs)), settings.name, prepare.default_name(families, complete), same
+    )
     file = path / "config.yaml"
+    if not file.exists() and (path / "study.db").exists():
+        raise InputError(f"run {path.name!r} has a study, but its config.yaml is gone; put that back: {file}")
     if not file.exists():
         raise InputError(f"run {path.name!r} ended before it had begun; remove {path} and start it without --resume")
     stored = config.read_yaml(file, "--resume")
@@ -66,7 +87,7 @@ def resumed(settings: Config, families: Sequence[str], given: list[str]) -> Conf
     now = prepare.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
     _check_families(families, now, path)
     for key, value, old in config.differences(now, before):
-        if key not in _MAY_CHANGE and not key.startswith("resources."):
+        if not may_change(key):
             raise InputError(
                 f"--resume: run {path.name!r} was begun with {key}={old!r}, not {value!r}; leave that flag out, or "
                 f"start another run"
@@ -74,14 +95,26 @@ def resumed(settings: Config, families: Sequence[str], given: list[str]) -> Conf
     return now
 
 
+def may_change(key: str) -> bool:
+    """Whether a run may go on with another value of this setting."""
+    return key in MAY_CHANGE or key.startswith("resources.")
+
+
 def _check_families(families: Sequence[str], settings: Config, path: Path) -> None:
     """A run is gone on with for all its families, or it would end without the others."""
-    storage = settings.search.storage
-    if storage is None and not (path / "study.db").exists():
+    storage, file = settings.search.storage, path / "study.db"
+    if storage is None and not (file.exists() and file.stat().st_size):
+        if any(path.glob("sweep-*/checkpoints/*")):
+            raise InputError(f"run {path.name!r} has states of trials, but its study is gone; put that back: {file}")
         return
     if storage:
         check_reachable(storage)
-    begun = optuna.get_all_study_names(storage or RunFolder(path).study_url)
+    try:
+        begun = optuna.get_all_study_names(storage or RunFolder(path).study_url)
+    except DATABASE_ERRORS as error:
+        raise InputError(
+            f"--resume: the study {shown(storage) if storage else file} cannot be read: {why(error)}"
+        ) from None
     if storage:
         begun = [name.removeprefix(f"{path.name}/") for name in begun if name.startswith(f"{path.name}/")]
     if not set(begun) <= set(families):  # fewer were begun where it ended early

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data.errors import InputError, nearest
 from models.crossval import Problem
+from ray_jobs.study import sqlite_url
 
 _LOCK = ".lock"
 
@@ -30,7 +31,7 @@ class RunFolder:
 
     @property
     def study_url(self) -> str:
-        return f"sqlite:///{self.path / 'study.db'}"
+        return sqlite_url(self.path / "study.db")
 
     def bundle(self, family: str) -> Path:
         return self.path / "bundles" / family
@@ -68,18 +69,27 @@ def take(runs: Path, name: str | None, default: str, *, resume: bool = False) ->
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another process is working on run {path.name!r} in {runs}; wait for its end") from None
+        except OSError as error:  # some network file systems have no locks
+            raise InputError(f"the file system of {runs} cannot lock: {error.strerror}; give other --runs") from None
         run = RunFolder(path)
         try:
             yield run
-        except InputError:
-            if not resume and not run.begun:
-                shutil.rmtree(path, ignore_errors=True)
+        except BaseException as error:
+            if not resume and not run.begun and (isinstance(error, InputError) or not (path / "config.yaml").exists()):
+                shutil.rmtree(path, ignore_errors=True)  # there is nothing in it to go on with
+            if isinstance(error, OSError) and not (path / "config.yaml").exists():
+                raise InputError(f"cannot write the run folder {path}: {error.strerror}") from None
             raise
         (path / _LOCK).unlink(missing_ok=True)  # only of a run that ended well: an interrupted one keeps it
 
 
-def find_unfinished(runs: Path, name: str | None, default: str) -> Path:
-    """The run to go on with: that of the name, else the newest `default` that is not done; InputError where none is."""
+def find_unfinished(
+    runs: Path, name: str | None, default: str, same: Callable[[Path], bool] = lambda path: True
+) -> Path:
+    """The run to go on with: that of the name, else the newest `default` that is not done; InputError where none is.
+
+    `same` says of a `default` folder whether its run is on the data that is meant.
+    """
     if name is not None:
         if not (runs / name).is_dir():
             there = [path.name for path in runs.glob("*") if path.is_dir()]
@@ -88,7 +98,7 @@ def find_unfinished(runs: Path, name: str | None, default: str) -> Path:
     mine = re.compile(rf"{re.escape(default)}(-\d+)?")
     found = [path for path in runs.glob("*") if path.is_dir() and mine.fullmatch(path.name)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
-        if not (path / "DONE").exists():
+        if not (path / "DONE").exists() and same(path):
             return path
     raise InputError(f"no unfinished run {default!r} in {runs}; name one by --name, or leave out --resume to start it")
 

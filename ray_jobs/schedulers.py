@@ -74,7 +74,8 @@ class Replayable(FIFOScheduler):
     def __init__(self, rule: ASHAScheduler | MedianStoppingRule) -> None:
         super().__init__()
         self.rule = rule
-        self.stopped: set[str] = set()  # a rule would let a trial go on that reports the same epoch twice
+        self.heard: dict[str, int] = {}  # trial -> the last epoch that the rule knows
+        self.stopped: set[str] = set()
 
     @property
     def metric(self) -> Any:
@@ -84,29 +85,36 @@ class Replayable(FIFOScheduler):
         return bool(self.rule.set_search_properties(metric, mode, **spec))
 
     def replay(self, epochs: Iterable[tuple[int, dict[str, Any]]]) -> set[int]:
-        """Show the rule (trial number, epoch) in the order in which they came; the trials that it stopped last."""
-        seen: set[int] = set()
-        stopped: set[int] = set()
+        """Show the rule (trial number, epoch) in the order in which they came; the trials that it stopped.
+
+        The last epoch of a trial that ended by itself is left out: Tune does not show a rule such results either.
+        """
         for number, epoch in epochs:
             trial = _Known(str(number))
-            if number not in seen:
-                seen.add(number)
+            if trial.trial_id not in self.heard:
                 self.rule.on_trial_add(None, trial)
-            stopped.discard(number)
-            if self.rule.on_trial_result(_NobodyElse(), trial, epoch) == TrialScheduler.STOP:
-                stopped.add(number)
-        return stopped
+                self.heard[trial.trial_id] = 0
+            if not epoch["finished"]:
+                self._decide(_NobodyElse(), trial, epoch)
+        return {int(each) for each in self.stopped}
+
+    def _decide(self, tune_controller: Any, trial: _Known, result: dict[str, Any]) -> str:
+        """The rule's decision, once for each epoch: one that a process which died had reported is reported again."""
+        if trial.trial_id in self.stopped:
+            return str(TrialScheduler.STOP)
+        if result["number"] <= self.heard.get(trial.trial_id, 0):
+            return str(TrialScheduler.CONTINUE)
+        self.heard[trial.trial_id] = result["number"]
+        decision = str(self.rule.on_trial_result(tune_controller, trial, result))
+        if decision == TrialScheduler.STOP:
+            self.stopped.add(trial.trial_id)
+        return decision
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         self.rule.on_trial_add(tune_controller, _known(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        known = _known(trial)
-        if known.trial_id in self.stopped:
-            return str(TrialScheduler.STOP)
-        decision = str(self.rule.on_trial_result(tune_controller, known, result))
-        if decision == TrialScheduler.STOP:
-            self.stopped.add(known.trial_id)
+        decision = self._decide(tune_controller, _known(trial), result)
         # The median rule pauses a trial while others wait and it has little to compare: an epoch each, by turns, would
         # cost an actor's reset and tell no more.
         return TrialScheduler.CONTINUE if decision == TrialScheduler.PAUSE else decision

@@ -11,6 +11,7 @@ command that goes on is printed; 1 no trial succeeded, too many failed, or a bug
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sys
 import time
@@ -33,7 +34,7 @@ from ray_jobs.config import Config
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.report.write import write_report
-from ray_jobs.resume import is_done, resumable, resumed
+from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook, check_reachable, open_book
@@ -89,7 +90,18 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     out = display.console()
     if resume and is_done(settings):
         out.print(f"run {settings.name} is done: there is nothing to resume", soft_wrap=True)
-        return Path(str(settings.runs)) / str(settings.name)
+        path = Path(str(settings.runs)) / str(settings.name)
+        _check_failed(settings, RunFolder(path), json.loads((path / "summary.json").read_text(encoding="utf8")))
+        return path
+    if resume:
+        with resumable(RunFolder(Path(str(settings.runs)) / str(settings.name)), families):
+            return _search(settings, families, out, started, clock, resume=True)
+    return _search(settings, families, out, started, clock, resume=False)
+
+
+def _search(
+    settings: Config, families: Sequence[str], out: Console, started: datetime, clock: float, *, resume: bool
+) -> Path:
     if not resume:
         run_folder.check_free(Path(str(settings.runs)), settings.name)
     prepare.check_scheduler(settings)
@@ -101,15 +113,17 @@ def search(settings: Config, families: Sequence[str], *, resume: bool = False) -
     default = prepare.default_name(families, settings)
     with run_folder.take(Path(str(settings.runs)), settings.name, default, resume=resume) as run:
         settings = settings.model_copy(update={"name": run.path.name})
-        with resumable(run, families), contextlib.ExitStack() as opened:
-            if is_done(settings):  # by a process that held the lock until now
-                return run.path
-            # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
-            run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
+        if is_done(settings):  # by a process that held the lock until now
+            return run.path
+        # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
+        run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
+        with contextlib.ExitStack() as opened:
+            if not resume:  # else what stops it names the command already
+                opened.enter_context(resumable(run, families))
             cluster.check_shared(run.path)
             books = []
             for family in families:
-                books.append(_book(settings, problem, run, family, resume=resume))
+                books.append(_book(settings, problem, run, family, families, resume=resume))
                 opened.callback(books[-1].close)
             run.begun = True
             _announce(out, problem, prepare.source(settings).full, run)
@@ -156,7 +170,9 @@ def _names(given: list[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, resume: bool) -> StudyBook:
+def _book(
+    settings: Config, problem: Problem, run: RunFolder, family: str, families: Sequence[str], *, resume: bool
+) -> StudyBook:
     """The family's study, begun or gone on with; InputError where it is another run's, or of another table."""
     storage = settings.search.storage
     name = f"{run.path.name}/{family}" if storage else family
@@ -171,6 +187,8 @@ def _book(settings: Config, problem: Problem, run: RunFolder, family: str, *, re
             f"the table is not the one that run {run.path.name!r} was begun with: rows, columns or values have "
             f"changed; start another run"
         )
+    fixed = {key: value for key, value in config.settings(settings) if not may_change(key)}
+    book.check_question({"families": sorted(families), **fixed})
     return book
 
 

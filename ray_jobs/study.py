@@ -7,6 +7,7 @@ starts; an epoch before the scheduler hears of it; an ending before the next tri
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import optuna
 import sqlalchemy
-from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, distribution_to_json
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -30,7 +31,7 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 _SECONDS_TO_WAIT = 60.0  # for a database that somebody else has locked
 
 
-DATABASE_ERRORS = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, OSError)
+DATABASE_ERRORS = (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError, sqlite3.Error, OSError)
 
 
 def why(error: BaseException) -> str:
@@ -42,7 +43,7 @@ def why(error: BaseException) -> str:
 
 def _make_file(file: Path) -> None:
     """An empty database, whole or absent: one whose making was cut short has tables without their indexes for ever."""
-    if file.exists():
+    if file.exists() and file.stat().st_size:
         return
     part = file.with_name(f".{file.name}.part")
     for left in part.parent.glob(f"{part.name}*"):  # by a process that died, the write-ahead log's files among it
@@ -51,7 +52,7 @@ def _make_file(file: Path) -> None:
     with sqlite3.connect(part) as database:
         database.execute("PRAGMA journal_mode=WAL")
     database.close()
-    storage = RDBStorage(f"sqlite:///{part}")
+    storage = RDBStorage(sqlite_url(part))
     storage.remove_session()
     storage.engine.dispose()
     part.replace(file)
@@ -97,7 +98,7 @@ class StudyBook:
 
     def _open(self) -> None:
         if self.url.startswith("sqlite:///"):
-            _make_file(Path(self.url.removeprefix("sqlite:///")))
+            _make_file(Path(str(sqlalchemy.make_url(self.url).database)))
             connect_args = {"timeout": _SECONDS_TO_WAIT}
         else:
             connect_args = {}
@@ -173,6 +174,45 @@ class StudyBook:
         self.started += 1
         return number, {**params, **self.fixed}
 
+    def check_question(self, question: Mapping[str, Any]) -> None:
+        """Note what this study asks (JSON values), or hold it against what was noted when it was begun.
+
+        InputError names what has changed: scores of two questions cannot be ranked together.
+        """
+        own: dict[str, Any] = {
+            **question,
+            "ranges": {name: distribution_to_json(d) for name, d in self.ranges.items()},
+            "starts": self.first,
+        }
+        own = json.loads(json.dumps(own))
+        noted = self.study.user_attrs.get("question")
+        if noted is None:
+            self.study.set_user_attr("question", own)
+            return
+        for part in own:
+            if part not in noted or own[part] == noted[part]:
+                continue
+            if part in ("ranges", "starts"):
+                names = [name for name in own["ranges"] if own["ranges"][name] != noted["ranges"].get(name)]
+                names += [name for name in noted["ranges"] if name not in own["ranges"]]
+                raise InputError(
+                    f"search_spaces/{self.family}.py has changed since study {self.name!r} was begun "
+                    f"({', '.join(names) or 'its first trials'}); put it back, or start another run"
+                )
+            raise InputError(
+                f"study {self.name!r} was begun with {part}={noted[part]!r}, not {own[part]!r}; put it back, or "
+                f"start another run"
+            )
+
+    def end_search(self, seconds: float, budget: list[Any]) -> None:
+        """Note that the search is over, after so many seconds, within this budget."""
+        self.study.set_user_attr("searched", {"seconds": seconds, "budget": budget})
+
+    def searched(self, budget: list[Any]) -> float | None:
+        """Seconds of the search, where it is over and the same budget was spent; None where it is not."""
+        noted = self.study.user_attrs.get("searched")
+        return float(noted["seconds"]) if noted and noted["budget"] == budget else None
+
     def hand_again(self, number: int) -> None:
         """Hand out a trial once more that has been handed out and has not ended."""
         self.unfinished.append(self.storage.get_trial(self._id(number)))
@@ -246,12 +286,19 @@ def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: 
     )
 
 
+def sqlite_url(file: Path) -> str:
+    """The address of a database in a file, whatever characters its path has."""
+    return sqlalchemy.URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+
+
 def shown(url: str) -> str:
-    return re.sub(r"://[^@/]*@", "://", url)  # without a password
+    return re.sub(r"://.*@", "://", url)  # without a password, which may hold any character
 
 
 def check_reachable(url: str) -> None:
     """InputError where no database can be opened at `url` (SQLAlchemy's form)."""
+    if re.fullmatch(r"sqlite(\+\w+)?:/*(:memory:.*)?", url):
+        raise InputError(f"search.storage={shown(url)!r} would live in memory and die with the process; name a file")
     try:
         engine = sqlalchemy.create_engine(url)
         try:

@@ -126,7 +126,9 @@ def sweep(
     )
     _replay(book, scheduler)
     _tidy(book, swept)
-    if book.unfinished or book.started < book.trials:
+    budget = [search.trials, search.time_budget]
+    over = book.searched(budget)  # by a process that ended later on
+    if over is None and (book.unfinished or book.started < book.trials):
         shared = {
             "family": book.family,
             "fixed": {"fit.max_epochs": search.max_epochs},
@@ -148,7 +150,9 @@ def sweep(
         if "end" not in trial.user_attrs:
             _prune(book, trial, "the time was up")
     _tidy(book, swept)
-    return Swept(search_seconds=recorder.seconds(), folder=own, owner=owner)
+    seconds = recorder.seconds() if over is None else over
+    book.end_search(seconds, budget)
+    return Swept(search_seconds=seconds, folder=own, owner=owner)
 
 
 def _replay(book: StudyBook, scheduler: TrialScheduler) -> None:
@@ -157,7 +161,7 @@ def _replay(book: StudyBook, scheduler: TrialScheduler) -> None:
         return
     came = [(epoch["place"], trial.number, epoch) for trial in book.all_trials() for epoch in epochs(trial)]
     stopped = scheduler.replay((number, epoch) for _, number, epoch in sorted(came, key=lambda each: each[0]))
-    for trial in [t for t in book.unfinished if t.number in stopped and not epochs(t)[-1]["finished"]]:
+    for trial in [t for t in book.unfinished if t.number in stopped]:
         book.unfinished.remove(trial)
         _prune(book, trial, f"stopped after epoch {len(epochs(trial))}")
 

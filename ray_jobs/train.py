@@ -11,11 +11,13 @@ Exit codes: 0 done; 2 the configuration or the data is wrong; 3 the model failed
 from __future__ import annotations
 
 import argparse
+import math
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from data.errors import InputError, nearest
 from models.bundle import no_nan
@@ -38,17 +40,17 @@ _KEYS = ("family", "params", "epochs")
 def main(arguments: Sequence[str] | None = None) -> Path:
     """Run from the command line; returns the run's folder."""
     with exit_codes(), interrupt.raised():
-        mine = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        settings = config.parse(given, prog="train.py", description=__doc__ or "", own=OWN_FLAGS)
+        mine = argparse.ArgumentParser(add_help=False, allow_abbrev=False)  # after ours, which refuses better
         for flag in OWN_FLAGS:
             mine.add_argument(flag)
         chosen, _ = mine.parse_known_args(arguments)
-        given = sys.argv[1:] if arguments is None else arguments
-        settings = config.parse(given, prog="train.py", description=__doc__ or "", own=OWN_FLAGS)
         if chosen.params is None:
             raise InputError("name the configuration to train: --params best.yaml, as a search leaves it in its folder")
         workers = chosen.workers or str(settings.resources.workers_per_trial)
-        if not workers.isdigit() or int(workers) < 1:
-            raise InputError(f"--workers must be a whole number of at least 1, got {workers!r}")
+        if not re.fullmatch("[1-9][0-9]{0,4}", workers):
+            raise InputError(f"--workers must be a whole number of at least 1, got {workers[:20]!r}")
         return train(settings, _read(Path(chosen.params)), workers=int(workers))
 
 
@@ -111,19 +113,43 @@ def _read(file: Path) -> dict[str, Any]:
     if chosen["family"] not in FAMILIES:
         hint = nearest(str(chosen["family"]), FAMILIES)
         raise InputError(f"--params {file}: no model family {chosen['family']!r}{hint}; known: {', '.join(FAMILIES)}")
-    if not isinstance(chosen["epochs"], int) or chosen["epochs"] < 1:
-        raise InputError(f"--params {file}: epochs must be a whole number of at least 1, got {chosen['epochs']!r}")
+    for key, low, high in (("epochs", 1, 100_000), ("trial", 0, 2**31)):
+        if key in chosen and not (type(chosen[key]) is int and low <= chosen[key] <= high):
+            raise InputError(f"--params {file}: {key} must be a whole number from {low} to {high}, got {chosen[key]!r}")
+    folds = chosen.get("folds", [])
+    known = [*folds, chosen.get("value"), chosen.get("std")] if isinstance(folds, list) and folds else []
+    if not isinstance(folds, list) or not all(isinstance(each, int | float) for each in known):
+        raise InputError(
+            f"--params {file}: value, std and each of folds must be numbers; leave out folds, or correct them"
+        )
     try:
         groups = unflatten(chosen["params"])
+        module, lookback = family_module(chosen["family"]), groups["window"]["lookback"]
+        _check_types("fit", groups["fit"], FitConfig)
+        _check_types("model", groups["model"], module.Config)
         FitConfig(**groups["fit"])
-        family_module(chosen["family"]).Config(
-            channels=1, n_steps=1, lookback=groups["window"]["lookback"], **groups["model"]
-        )
+        if type(lookback) is not int or not 1 <= lookback <= 100_000:
+            raise ValueError(f"window.lookback must be a whole number from 1 to 100000, got {lookback!r}")
+        module.Config(channels=1, n_steps=1, n_targets=1, lookback=lookback, **groups["model"])
         if groups["input"]["normalisation"] not in NORMALISATIONS:
             raise ValueError(f"input.normalisation must be one of {', '.join(NORMALISATIONS)}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"--params {file}: params do not fit family {chosen['family']!r}: {error}") from None
     return chosen
+
+
+def _check_types(group: str, values: dict[str, Any], settings: type) -> None:
+    """ValueError for a value that is not of its setting's type, so that none fails in a worker later on."""
+    hints = get_type_hints(settings)
+    for name, value in values.items():
+        kind = hints.get(name)
+        fits = {
+            int: type(value) is int,
+            float: type(value) in (int, float) and math.isfinite(value),
+            bool: type(value) is bool,
+        }.get(kind, True)  # type: ignore[arg-type]
+        if not fits:
+            raise ValueError(f"{group}.{name} must be {kind.__name__ if kind else 'known'}, got {value!r}")
 
 
 if __name__ == "__main__":

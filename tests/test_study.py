@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from data.errors import InputError
 from ray_jobs import schedulers
+from ray_jobs.run_folder import RunFolder
 from ray_jobs.schedulers import Replayable
-from ray_jobs.study import StudyBook, ending, epochs
+from ray_jobs.study import StudyBook, check_reachable, ending, epochs
 from search_spaces import load
 
 
@@ -131,7 +133,7 @@ def test_a_replayed_rule_decides_as_the_one_that_lived_through_it(name: str) -> 
     for at in range(1, 10):
         for number in sorted(alive):
             events.append((number, epoch(at, value(number, at))))
-            stopped = lived.replay([events[-1]]) if at == 1 else _tell(lived, *events[-1])
+            stopped = number in lived.replay([events[-1]]) if at == 1 else _tell(lived, *events[-1])
             if stopped:
                 alive.discard(number)
                 decisions.append((number, at))
@@ -164,3 +166,61 @@ def test_a_database_whose_making_was_cut_short_is_made_anew(tmp_path: Path) -> N
     number, _ = begin(book(tmp_path))
     assert [trial.number for trial in book(tmp_path).unfinished] == [number]
     assert not list(tmp_path.glob(".study*"))
+
+
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_a_replayed_rule_does_not_hear_what_a_living_one_is_not_shown(name: str) -> None:
+    """Tune keeps the last epoch of a trial that ends by itself from its rule."""
+    rule = schedulers.make(name, minimise=True, max_epochs=27, ranges={}, seed=0)
+    assert isinstance(rule, Replayable)
+    good = [(number, {**epoch(at, 0.1), "finished": at == 9}) for number in range(4) for at in range(1, 10)]
+    bad = [(9, epoch(at, 0.1 + 0.01 * at)) for at in range(1, 11)]
+    stopped = rule.replay([*good, *bad])  # the median rule raises where it is told of a trial that it has stopped
+    assert 9 in stopped
+    if name == "asha":
+        assert not any("0" in recorded for milestone, recorded in rule.rule._brackets[0]._rungs if milestone == 9)
+
+
+def test_a_study_refuses_another_question(tmp_path: Path) -> None:
+    asked = {"search.metric": "mae", "families": ["linear"]}
+    one = book(tmp_path)
+    one.check_question(asked)
+    book(tmp_path).check_question(asked)
+    book(tmp_path).check_question({**asked, "of.a.later.version": 3})
+    with pytest.raises(InputError, match=r"was begun with search.metric='mae', not 'r2'"):
+        book(tmp_path).check_question({**asked, "search.metric": "r2"})
+    other = book(tmp_path)
+    other.ranges["fit.lr"] = other.ranges["fit.weight_decay"]
+    with pytest.raises(InputError, match=r"search_spaces/linear.py has changed .*\(fit.lr\)"):
+        other.check_question(asked)
+
+
+def test_a_search_that_is_over_stays_so_for_the_same_budget(tmp_path: Path) -> None:
+    one = book(tmp_path)
+    assert one.searched([20, 60.0]) is None
+    one.end_search(61.5, [20, 60.0])
+    assert book(tmp_path).searched([20, 60.0]) == 61.5
+    assert book(tmp_path).searched([20, 90.0]) is None and book(tmp_path).searched([30, 60.0]) is None
+
+
+@pytest.mark.parametrize("folder", ["a%2Fb", "a b", "a?b", "é", "a#b@c:d"])
+def test_a_study_lies_in_its_folder_whatever_its_name(tmp_path: Path, folder: str) -> None:
+    (tmp_path / folder).mkdir()
+    url = RunFolder(tmp_path / folder).study_url
+    StudyBook(url, load("linear"), [24], algorithm="random", trials=3, seed=3, minimise=True).close()
+    assert (tmp_path / folder / "study.db").stat().st_size > 0
+    assert [each.name for each in tmp_path.iterdir()] == [folder]
+
+
+def test_an_empty_database_file_is_made_whole(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    begin(book(tmp_path))
+    with sqlite3.connect(tmp_path / "study.db") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(InputError, match="would live in memory and die with the process; name a file"):
+        check_reachable(url)

@@ -75,9 +75,9 @@ def test_the_best_answer_is_the_mean_over_what_may_come_so_many_months_ahead(hor
     state_then, surprise = np.full(n, state), np.full(n, world.surprise[month])
     for _ in range(horizon):
         state_then = 0.9 * state_then + volatility * rng.normal(size=n)
-        surprise = 0.9 * surprise + 0.08 * rng.normal(size=n)
+        surprise = 0.9 * surprise + 0.04 * rng.normal(size=n)
     ahead = month + horizon
-    economy = 0.6 * np.sin(2 * np.pi * ahead / 30) + surprise
+    economy = 0.4 * np.sin(2 * np.pi * ahead / 24) + surprise
     z = world.base[industry] + world.season[industry, ahead % 12] + world.sensitivity[industry] * economy
     drawn = 1 / (1 + np.exp(-(z + level + state_then)))
     assert found == pytest.approx(drawn.mean(), abs=4 * drawn.std() / np.sqrt(n))

@@ -57,7 +57,7 @@ def head(run: Run) -> str:
     n_columns = len(data["columns"])
     sentence = (
         f"Forecasts <b>{escape(listed)}</b>, {ahead} {'step' if steps == [1] else 'steps'} ahead, from the last "
-        f"{summary['lookback']} rows of {n_columns} {'column' if n_columns == 1 else 'columns'} "
+        f"{escape(summary['lookback'])} rows of {n_columns} {'column' if n_columns == 1 else 'columns'} "
         f"(one row: {escape(data['calendar'])})."
     )
     said, good = verdict(run)

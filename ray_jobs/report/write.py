@@ -33,7 +33,14 @@ def write_report(run: Path) -> Path:
     """
     path = run / FILE
     part = run / f".{FILE}.part"
-    part.write_text(report(read_run(run)), encoding="utf-8")
+    try:
+        text = report(read_run(run))
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{run} is no run folder that this version wrote: {type(error).__name__} {said}") from error
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
     return path
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 import ray
 
-from ray_jobs import cluster
+from ray_jobs import cluster, config, display, prepare, train
 from ray_jobs.search import main
+from search_spaces import FAMILIES
 
 Frame = pd.DataFrame
 Change = Callable[[Frame], Frame]
@@ -101,6 +102,23 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("no server", None, [*TARGET, "--search.storage", f"{POSTGRES}:1/x"], ["search.storage", "refused"]),
     ("a password", None, [*TARGET, "--search.storage", f"{POSTGRES}/x?password=secret"], ["holds a password"]),
     ("r2 of a flat fold", flat, [*TARGET, "--search.metric", "r2"], ["search.metric='r2'", "fold 1", "divide"]),
+    ("a password with a slash", None, [*TARGET, "--search.storage", "mysql+pymysql://u:a/b@h/x"], ["holds a password"]),
+    ("a database in memory", None, [*TARGET, "--search.storage", "sqlite://"], ["in memory"]),
+    ("a user that is not there", None, [*TARGET, "--runs", "~no_such_user/x"], ["runs='~no_such_user/x' is no path"]),
+    ("a path too long", None, [*TARGET, "--runs", "/tmp/" + "x" * 300], ["is no path", "too long"]),
+    ("no end to an epoch", None, [*TARGET, "--search.epoch_timeout", ".inf"], ["search.epoch_timeout", "inf"]),
+    ("an embargo for ever", None, [*TARGET, "--validation.embargo", "1" + "0" * 19], ["validation.embargo"]),
+    ("a long embargo", None, [*TARGET, "--validation.embargo", "90000"], ["need at least", "the table has 400"]),
+    ("no holdout", None, [*TARGET, "--validation.holdout", "1e-300"], ["validation.holdout"]),
+    ("an odd tag", None, [*TARGET, "--trials", "!!bool maybe"], ["search.trials", "'!!bool maybe'"]),
+    ("a deep flag", None, [*TARGET, "--trials", "[" * 5000], ["search.trials"]),
+    (
+        "feature misspelt",
+        None,
+        [*TARGET, "--features.columns", "prise", "--features.lags", "6,12"],
+        ["'prise'", "'price'"],
+    ),
+    ("a feature over one step", None, [*TARGET, "--features.averages", "1"], ["features.averages", "got 1"]),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 
@@ -137,6 +155,78 @@ def test_what_is_wrong_is_said_in_one_line(
     for part in says:
         assert part in line
     assert not runs.exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["2024: 1", "on: 5", "~: 1", "data: {2024-01-01: 1}", "search: {trials: !!bool maybe}", 'seed: !!int ""']
+)
+def test_odd_yaml_is_refused_in_one_line(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text + "\n")
+    assert str(file) in refusal(capsys, ["--config", str(file)])
+
+
+PARAMS = """
+family: lstm
+epochs: 2
+params:
+  window.lookback: 24
+  input.normalisation: last
+  model.hidden: 16
+  fit.lr: 0.001
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("lookback: 24", "lookback: 24.0", "window.lookback must be a whole number"),
+        ("lookback: 24", "lookback: .nan", "window.lookback must be a whole number"),
+        ("hidden: 16", "hidden: 1.5", "model.hidden must be int, got 1.5"),
+        ("hidden: 16", "hidden: 16\n  fit.batch_size: true", "fit.batch_size must be int, got True"),
+        ("hidden: 16", "hidden: 16\n  model.n_targets: 1", "n_targets"),
+        ("lr: 0.001", "lr: .nan", "fit.lr must be float, got nan"),
+        ("epochs: 2", "epochs: 1" + "0" * 30, "epochs must be a whole number from 1 to 100000"),
+        ("epochs: 2", "epochs: 2\ntrial: abc", "trial must be a whole number from 0"),
+        ("epochs: 2", "epochs: 2\nfolds: 5", "each of folds must be numbers"),
+        ("epochs: 2", "epochs: 2\nfolds: [1.0, 2.0]", "each of folds must be numbers"),
+        ("family: lstm", "family: lstmm", "did you mean 'lstm'?"),
+    ],
+)
+def test_a_configuration_to_train_is_checked_before_anything_starts(
+    old: str, new: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "best.yaml"
+    file.write_text(PARAMS.replace(old, new))
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--params", str(file), "--runs", str(tmp_path / "runs")])
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and printed.err.count("\n") == 1
+    assert says in printed.err and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "²", "9" * 5000])
+def test_workers_are_a_number(workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--params", str(tmp_path / "best.yaml"), "--workers", workers])
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and printed.err.count("\n") == 1 and len(printed.err) < 200
+
+
+def test_a_default_name_can_be_resumed_by(tmp_path: Path) -> None:
+    settings = config.check({"data": {"path": "/tables/ventes_été 销售.csv", "targets": ["x"]}})
+    name = prepare.default_name(FAMILIES, settings)
+    assert config.check({"name": name}).name == name
+    assert name.endswith("-ventes_ete")
+
+
+def test_brackets_in_a_name_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    out = display.console()
+    row = {"folds": [1.0], "kind": "model", "holdout": {"mae": 1.0}, "cv_mean": 1.0, "cv_std": 0.0, "name": "a [/b]"}
+    out.print("inputs: price [/kWh], speed [m/s]", soft_wrap=True)
+    display.show_leaderboard(out, [row], metric="mae", unit="unit of price [/kWh]")
+    printed = capsys.readouterr().out
+    assert "price [/kWh], speed [m/s]" in printed and "a [/b]" in printed and "mae (unit of price [/kWh])" in printed
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -113,6 +113,8 @@ class Search(Section):
     metric: Literal["auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "directional_accuracy"] = "auto"
     """auto is mae"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    fixed: dict[str, bool | int | float | str] = {}
+    """parameters that are not searched, with their values: {input.normalisation: none, model.layers: 1}"""
     storage: str | None = None
     """database of the study: postgresql+psycopg://... or mysql+pymysql://...; default study.db in the run folder"""
     epoch_timeout: Annotated[float, Field(gt=0, le=1e7)] = 3600

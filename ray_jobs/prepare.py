@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from data.audit import audit, check_statistics
 from data.errors import InputError, nearest
@@ -23,6 +24,7 @@ from models.features import Features
 from models.preprocess import Statistics
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
+from search_spaces import load
 
 DEFAULT_SAMPLE = "sea-temperature"
 
@@ -97,6 +99,29 @@ def check_scheduler(config: Config) -> None:
             f"search.scheduler={name!r} compares trials that wait, and resources.concurrent={resources.concurrent} "
             f"counts those that wait, too; leave it at auto, or use asha, median or none"
         )
+
+
+def check_fixed(config: Config, families: Sequence[str]) -> None:
+    """InputError for a fixed parameter that no family searches, or whose value lies outside of a family's range."""
+    spaces = [load(family) for family in families]
+    known = sorted({name for space in spaces for name in space.ranges})
+    for name, value in config.search.fixed.items():
+        if name not in known:
+            raise InputError(
+                f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; "
+                f"known: {', '.join(known)}"
+            )
+        for space in spaces:
+            d = space.ranges.get(name)
+            if isinstance(d, CategoricalDistribution) and not any(value is c or value == c for c in d.choices):
+                raise InputError(f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}")
+            if isinstance(d, IntDistribution | FloatDistribution):
+                whole = isinstance(d, FloatDistribution) or type(value) is int
+                if not (type(value) in (int, float) and whole and d.low <= float(value) <= d.high):
+                    raise InputError(
+                        f"search.fixed: {name} of {space.family} lies between {d.low} and {d.high}, got {value!r}; to "
+                        f"go beyond, edit search_spaces/{space.family}.py"
+                    )
 
 
 def _check_places(config: Config) -> None:

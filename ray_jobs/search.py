@@ -105,6 +105,7 @@ def _search(
     if not resume:
         run_folder.check_free(Path(str(settings.runs)), settings.name)
     prepare.check_scheduler(settings)
+    prepare.check_fixed(settings, families)
     problem = prepare.problem(settings)
     if settings.search.storage:
         check_reachable(settings.search.storage)
@@ -199,7 +200,7 @@ def unread(book: StudyBook, problem: Problem, lookback: int) -> list[str]:
     if getattr(module, "READS_TARGETS_ALONE", False) and (others or problem.features.each):
         said.append(f"{book.family} answers each target from its own past alone: other columns and features go unread")
     if hasattr(module, "receptive_field"):
-        lowest = {name: points(d)[0] for name, d in book.ranges.items()}
+        lowest = {**book.fixed, **{name: points(d)[0] for name, d in book.ranges.items()}}
         sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}
         seen: int = module.receptive_field(module.Config(**sizes, **unflatten(lowest)["model"]))
         if seen < lookback:

@@ -12,6 +12,7 @@ import re
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -75,8 +76,12 @@ class StudyBook:
         seed: int,
         minimise: bool,
         name: str | None = None,
+        fixed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """Open the study `name` (the family where None) in the database at `url`, or make it."""
+        """Open the study `name` (the family where None) in the database at `url`, or make it.
+
+        `fixed` are parameters that are not searched; those of other families do not count.
+        """
         self.url = url
         self.name = name or space.family
         self.family = space.family
@@ -86,9 +91,14 @@ class StudyBook:
         self.minimise = minimise
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
-        self.ranges: dict[str, BaseDistribution] = dict(space.ranges)
-        # Flat params of the first trials, before the algorithm suggests.
-        self.first: list[dict[str, Any]] = [dict(start) for start in space.starts.values()]
+        self.fixed |= {name: value for name, value in fixed.items() if name in space.ranges}
+        self.ranges: dict[str, BaseDistribution] = {n: d for n, d in space.ranges.items() if n not in fixed}
+        # Flat params of the first trials, before the algorithm suggests; with some fixed, two may be the same.
+        self.first: list[dict[str, Any]] = []
+        for start in space.starts.values():
+            searched = {name: value for name, value in start.items() if name not in fixed}
+            if searched not in self.first:
+                self.first.append(searched)
         if len(lookbacks) > 1:
             self.ranges["window.lookback"] = CategoricalDistribution(lookbacks)
             for start in self.first:
@@ -283,6 +293,7 @@ def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: 
         seed=settings.search.seed,
         minimise=minimise,
         name=name,
+        fixed=settings.search.fixed,
     )
 
 

@@ -119,6 +119,15 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
         ["'prise'", "'price'"],
     ),
     ("a feature over one step", None, [*TARGET, "--features.averages", "1"], ["features.averages", "got 1"]),
+    (
+        "a fixed name misspelt",
+        None,
+        [*TARGET, "--search.fixed", "{model.hiden: 64}"],
+        ["'model.hiden'", "'model.hidden'"],
+    ),
+    ("a fixed value out of range", None, [*TARGET, "--search.fixed", "{model.hidden: 640}"], ["between 16 and 64"]),
+    ("a fixed value of no choice", None, [*TARGET, "--search.fixed", "{fit.loss: maee}"], ["'mse', 'mae'", "'maee'"]),
+    ("fixed is no mapping", None, [*TARGET, "--search.fixed", "model.hidden"], ["search.fixed", "'model.hidden'"]),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 

@@ -181,6 +181,22 @@ def test_a_replayed_rule_does_not_hear_what_a_living_one_is_not_shown(name: str)
         assert not any("0" in recorded for milestone, recorded in rule.rule._brackets[0]._rungs if milestone == 9)
 
 
+def test_what_is_fixed_is_not_searched(tmp_path: Path) -> None:
+    url, fixed = f"sqlite:///{tmp_path}/study.db", {"model.query": "mean", "model.hidden": 64, "model.segment": 12}
+    one = StudyBook(url, load("attention_lstm"), [24], algorithm="random", trials=6, seed=3, minimise=True, fixed=fixed)
+    drawn = [begin(one)[1] for _ in range(6)]
+    assert all((each["model.query"], each["model.hidden"]) == ("mean", 64) for each in drawn)
+    assert not any("model.segment" in each for each in drawn)  # another family's
+    assert len({each["fit.lr"] for each in drawn}) == 4  # three starts share theirs
+    assert not {"model.query", "model.hidden"} & set(one.ranges)
+
+
+def test_starts_that_are_the_same_but_for_what_is_fixed_are_one_trial(tmp_path: Path) -> None:
+    url, fixed = f"sqlite:///{tmp_path}/study.db", {"model.hidden": 64, "model.layers": 1, "model.heads": 2}
+    one = StudyBook(url, load("attention_lstm"), [24], algorithm="random", trials=6, seed=3, minimise=True, fixed=fixed)
+    assert len(one.first) == 1
+
+
 def test_a_study_refuses_another_question(tmp_path: Path) -> None:
     asked = {"search.metric": "mae", "families": ["linear"]}
     one = book(tmp_path)

@@ -22,6 +22,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# Several processes at work, each with as many threads as there are cores, would wait for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 # Ray reads these when it is imported: the tests' own Ray wants a token, and so does everybody who asks it.
 os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)

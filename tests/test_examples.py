@@ -1,0 +1,60 @@
+"""The worked examples: each is a configuration that is accepted, on its table, and trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.crossval import CrossValidation
+from ray_jobs import config, prepare
+from ray_jobs.config import Config
+from search_spaces import load, unflatten
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def read(name: str, *flags: str) -> Config:
+    arguments = ["--config", str(EXAMPLES / f"{name}.yaml"), *flags]
+    return prepare.complete(config.parse(arguments, prog="", description=""))
+
+
+def first_epoch(settings: Config, family: str) -> float:
+    """The score of the family's first trial after one epoch of all folds."""
+    problem = prepare.problem(settings)
+    prepare.check_fixed(settings, [family])
+    fixed = {**settings.search.fixed, "window.lookback": settings.window.lookbacks[-1], "fit.max_epochs": 1}
+    cv = CrossValidation(problem, family, unflatten({**load(family).default, **fixed}), trial=0)
+    return next(cv.epochs()).value
+
+
+def test_every_example_is_tested_here() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == {"risk", "traffic"}
+
+
+def test_risk_knows_twelve_months_of_21_columns_and_answers_6_9_and_12_ahead() -> None:
+    problem = prepare.problem(read("risk"))
+    assert problem.steps.tolist() == [6, 9, 12] and problem.table.targets == ("risk",)
+    assert len(problem.table.names) == 21 and len(problem.table.series_names) == 2000
+    assert problem.split.scheme == "grouped"
+    for fold in problem.split.folds:
+        assert not set(problem.table.series[fold.train]) & set(problem.table.series[fold.valid])
+    # What is answered first is six months after the last month that a window knows.
+    origin = problem.split.final.valid[0]
+    months = problem.table.time[[origin - 1, origin + problem.steps[0] - 1]].astype("datetime64[s]")
+    assert np.diff(months.astype("datetime64[M]")).astype(int).tolist() == [6]
+
+
+@pytest.mark.parametrize("family", ["lstm", "tcn"])
+def test_risk_beats_the_mean_after_one_epoch(family: str) -> None:
+    assert first_epoch(read("risk"), family) < 0.17  # the mean of all: 0.18
+
+
+def test_traffic_works_on_counts_with_gaps(shared_data: Path) -> None:
+    settings = read("traffic", "--data", str(shared_data / "nab_elb_request_count.parquet"))
+    problem = prepare.problem(settings)
+    assert problem.steps.tolist() == [1, 12] and settings.window.lookbacks == [12, 48, 144]
+    assert problem.table.calendar.name == "5 minutes"
+    assert np.isnan(problem.table.values).any()  # gaps that were filled
+    assert np.isfinite(first_epoch(settings, "lstm"))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ray_jobs import config, prepare
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -50,11 +51,18 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
         done = run([sys.executable, "-W", "error", "-c", text], checkout)
         assert len(done.stdout.splitlines()) == 12  # steps
         return
+    examples: list[str] = []
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         match words:
             case ["make", target]:
                 assert run(["make", "-n", target], ROOT).stdout
+            case ["python", "-m", "ray_jobs.search", *families, "--config", example]:
+                read = config.parse(["--config", str(ROOT / example)], prog="", description="")
+                prepare.check_fixed(read, families)  # test_examples.py trains them
+                examples.append(str(read.name))
+            case ["python", "benchmarks/risk.py", run_folder]:
+                assert run_folder == f"runs/{examples[-1]}"
             case ["python", "ray_jobs/train.py", *_]:
                 run([sys.executable, *words[1:]], checkout)
             case ["python", *_]:

@@ -89,7 +89,8 @@ class Endings(Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number = self._number(trial)
-        if trial.should_recover() and number not in self.handed_again:
+        given_at_once = trial.config["trial"]["exploits"]  # PBT's trials: nobody asks for another
+        if trial.should_recover() and number not in self.handed_again and not given_at_once:
             # Tune recovers trials that run. This one was about to, in a process that had died while it was idle.
             self.handed_again.add(number)
             self.book.hand_again(number)

@@ -29,7 +29,7 @@ tune: $(RUN_STAMP)  ## Install if need be, then search for the best LSTM on the 
 	$(BIN)/python ray_jobs/tune_lstm.py $(TUNE) $(ARGS)
 
 test: lint  ## Install if need be, then lint and run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m tests $(ARGS)
 
 lint: $(DEV_STAMP)  ## Check style, formatting and types
 	$(BIN)/python -m ruff check .

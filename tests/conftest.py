@@ -30,17 +30,6 @@ os.environ["RAY_AUTH_MODE"] = "token"
 os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(16)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All that uses Ray belongs together, and comes first, since it takes longest; other files each for themselves."""
-
-    def uses_ray(item: pytest.Item) -> bool:
-        return item.get_closest_marker("ray") is not None or "ray_head" in getattr(item, "fixturenames", ())
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if uses_ray(item) else item.path.name))
-    items.sort(key=lambda item: not uses_ray(item))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real tables beside the repository; a test that wants it is skipped where there is none."""

@@ -116,10 +116,13 @@ class Trial:
     error_file = None
     max_failures = 2
     last_result: dict[str, Any] = {}  # noqa: RUF012
-    config: dict[str, Any] = {"trial": {"number": 0, "params": {}, "workers": 1}}  # noqa: RUF012
+    config: dict[str, Any] = {"trial": {"number": 0, "params": {}, "workers": 1, "exploits": False}}  # noqa: RUF012
 
     class run_metadata:
         num_failures = 1
+
+    def should_recover(self) -> bool:
+        return False  # at its second death, the last that it may have
 
     def update_resources(self, resources: dict[str, float]) -> None:
         self.resources = resources

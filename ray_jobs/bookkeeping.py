@@ -11,7 +11,8 @@ from ray.tune import Callback
 from ray.tune.stopper import Stopper
 
 from ray_jobs.checkpoints import CannotWriteError
-from ray_jobs.study import DATABASE_ERRORS, StudyBook, why
+from ray_jobs.database import DATABASE_ERRORS, why
+from ray_jobs.study import StudyBook
 from ray_jobs.trial import failure_file, hung, trial_states
 
 _EPOCH_KEYS = ("number", "value", "folds", "best_epochs", "curve", "train_seconds", "valid_seconds", "finished")

@@ -13,9 +13,9 @@ import optuna
 from data.errors import InputError
 from ray_jobs import config, prepare, run_folder
 from ray_jobs.config import Config
+from ray_jobs.database import DATABASE_ERRORS, check_reachable, shown, why
 from ray_jobs.interrupt import behind
 from ray_jobs.run_folder import RunFolder
-from ray_jobs.study import DATABASE_ERRORS, check_reachable, shown, why
 from ray_jobs.sweep import HaltedError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)
@@ -27,7 +27,6 @@ MAY_CHANGE = (
     "search.time_budget",
     "search.epoch_timeout",
     "search.max_failed",
-    "search.storage",
     "export.tolerance",
 )
 

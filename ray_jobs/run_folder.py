@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from data.errors import InputError, nearest
 from models.crossval import Problem
-from ray_jobs.study import sqlite_url
+from ray_jobs.database import sqlite_url
 
 _LOCK = ".lock"
 

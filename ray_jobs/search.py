@@ -31,13 +31,14 @@ from models.crossval import Problem
 from models.crossval import family as family_module
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.config import Config
+from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.ship import ProofError
-from ray_jobs.study import StudyBook, check_reachable, open_book
+from ray_jobs.study import StudyBook, open_book
 from ray_jobs.suggest import points
 from ray_jobs.sweep import HaltedError, Swept, sweep
 from ray_jobs.winner import NoWinnerError, Winner, crown

@@ -121,6 +121,7 @@ def _card(
         "family": family,
         "task": "forecast",
         "calendar": table.calendar.name,
+        "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
         "metrics": {
             "name": problem.metric,
             "unit": unit(problem),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces._common import FIT, INPUT
+
 SPACE = {
-    "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
-    },
+    "input": INPUT,
     "model": {
         "query": CategoricalDistribution(["last", "mean"]),  # scientific: who attends
         "layers": IntDistribution(1, 3),  # scientific
@@ -16,12 +16,7 @@ SPACE = {
         "bidirectional": CategoricalDistribution([False, True]),
         "dropout": FloatDistribution(0.0, 0.4),
     },
-    "fit": {
-        "lr": FloatDistribution(3e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "batch_size": CategoricalDistribution([64, 128, 256]),
-        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
-    },
+    "fit": FIT,
 }
 
 DEFAULT = {

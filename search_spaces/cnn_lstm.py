@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces._common import FIT, INPUT
+
 SPACE = {
-    "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
-    },
+    "input": INPUT,
     "model": {
         "convolutions": IntDistribution(1, 3),  # scientific: each halves the steps
         "filters": CategoricalDistribution([16, 32, 64]),  # nuisance, like all below
@@ -16,12 +16,7 @@ SPACE = {
         "layers": CategoricalDistribution([1, 2]),
         "dropout": FloatDistribution(0.0, 0.4),
     },
-    "fit": {
-        "lr": FloatDistribution(3e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "batch_size": CategoricalDistribution([64, 128, 256]),
-        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
-    },
+    "fit": FIT,
 }
 
 DEFAULT = {

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces._common import FIT, INPUT
+
 SPACE = {
-    "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
-    },
+    "input": INPUT,
     "model": {
         "layers": CategoricalDistribution([1, 2]),  # scientific: what we compare
         "hidden": IntDistribution(16, 64, step=16),  # nuisance: tuned to be fair, like all below
         "pooling": CategoricalDistribution(["last", "mean"]),
         "dropout": FloatDistribution(0.0, 0.4),
     },
-    "fit": {
-        "lr": FloatDistribution(3e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "batch_size": CategoricalDistribution([64, 128, 256]),
-        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
-    },
+    "fit": FIT,
 }
 
 DEFAULT = {

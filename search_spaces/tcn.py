@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces._common import FIT, INPUT
+
 SPACE = {
-    "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
-    },
+    "input": INPUT,
     "model": {
         "layers": IntDistribution(3, 6),  # scientific, with the kernel: steps seen = 1 + 2 (kernel - 1) (2^layers - 1)
         "kernel": IntDistribution(3, 7, step=2),
@@ -15,12 +15,7 @@ SPACE = {
         "norm": CategoricalDistribution(["weight", "layer"]),
         "dropout": FloatDistribution(0.0, 0.4),
     },
-    "fit": {
-        "lr": FloatDistribution(3e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "batch_size": CategoricalDistribution([64, 128, 256]),
-        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
-    },
+    "fit": FIT,
 }
 
 DEFAULT = {

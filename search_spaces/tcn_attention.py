@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from search_spaces._common import FIT, INPUT
+
 SPACE = {
-    "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
-    },
+    "input": INPUT,
     "model": {
         "query": CategoricalDistribution(["last", "mean"]),  # scientific: who attends
         "layers": IntDistribution(2, 5),  # nuisance, like all below
@@ -17,12 +17,7 @@ SPACE = {
         "heads": CategoricalDistribution([2, 4, 8]),
         "dropout": FloatDistribution(0.0, 0.4),
     },
-    "fit": {
-        "lr": FloatDistribution(3e-4, 1e-2, log=True),
-        "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "batch_size": CategoricalDistribution([64, 128, 256]),
-        "loss": CategoricalDistribution(["mse", "mae", "huber"]),
-    },
+    "fit": FIT,
 }
 
 DEFAULT = {

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from data.folds import split
 from data.table import Table, check_table
 from models import training
 from models.batches import Windows
+from models.bundle import write_bundle
 from models.crossval import Problem, build, find_seasons
 from models.preprocess import Forecaster, Statistics
+from models.validation import Proof
 from search_spaces import load, unflatten
 
-torch.set_num_threads(
-    1
-)  # a second thread only waits for the first at these sizes, a hundred times longer if cores are busy
+# A second thread only waits for the first at these sizes, a hundred times longer if cores are busy.
+torch.set_num_threads(1)
 
 COLUMNS = ("load", "heat", "wind")
 
@@ -109,6 +113,33 @@ def make_training(
         seeds=lambda epoch: training.draw_seed(seed, epoch),
         metric=metric,
         minimise=minimise,
+    )
+
+
+def make_bundle(
+    folder: Path,
+    graph: Path,
+    proof: Proof,
+    past: NDArray[np.float32],
+    card: dict[str, Any],
+    *,
+    lookback: int,
+    steps: list[int],
+    targets: tuple[str, ...],
+    extras: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write a bundle of a model of the table that `make_table` makes."""
+    write_bundle(
+        folder,
+        graph,
+        card=card,
+        columns=COLUMNS,
+        targets=targets,
+        lookback=lookback,
+        steps=steps,
+        proof=proof,
+        past=past,
+        extras=extras,
     )
 
 

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from models import validation
-from models.bundle import VECTORS, write_bundle
+from models.bundle import VECTORS
 from models.export import INPUT, Average, export_onnx
 from models.predictor import BundleError, Predictor, verify
 from models.preprocess import Statistics
 from models.validation import BATCHES, edge_rows, prove
-from tests.builders import COLUMNS, make_model, make_problem, make_table, some_windows
+from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_table, some_windows
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKBACK, STEPS, TARGETS = 8, [1, 2, 4], ("load", "heat")
@@ -93,18 +93,7 @@ def copied(bundle, tmp_path):
 
 
 def write(folder, graph, proof, past, card=CARD):
-    write_bundle(
-        folder,
-        graph,
-        card=card,
-        columns=COLUMNS,
-        targets=TARGETS,
-        lookback=LOOKBACK,
-        steps=STEPS,
-        proof=proof,
-        past=past,
-        extras={},
-    )
+    make_bundle(folder, graph, proof, past, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS)
 
 
 def answer_of(model, past):

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from models.bundle import write_bundle
 from models.export import Average, export_onnx
 from models.extras import explain, extras
 from models.predictor import Predictor
 from models.preprocess import Statistics
 from models.validation import prove
-from tests.builders import COLUMNS, make_model, make_problem, make_table, some_windows
+from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_table, some_windows
 
 LOOKBACK, STEPS = 8, [1, 2, 4]
 TARGETS = COLUMNS[:2]
@@ -53,18 +52,7 @@ def test_a_bundle_tells_how_much_each_step_weighed(family, query, problem, past,
         "metrics": {"name": "mae", "unit": "unit", "mean": 0.5, "std": 0.1, "folds": [], "holdout": {"mae": 0.5},
                     "baselines": []},
     }  # fmt: skip
-    write_bundle(
-        folder,
-        graph,
-        card=card,
-        columns=COLUMNS,
-        targets=TARGETS,
-        lookback=LOOKBACK,
-        steps=STEPS,
-        proof=proof,
-        past=past,
-        extras=extras(model),
-    )
+    make_bundle(folder, graph, proof, past, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS, extras=extras(model))
     written = json.loads((folder / "bundle.json").read_text())["outputs"][1]
     assert (written["name"], written["shape"]) == ("attention", ["batch", LOOKBACK])
     assert len(json.loads((folder / "vectors.json").read_text())["outputs"]["attention"][0]) == LOOKBACK

@@ -20,7 +20,8 @@ import pytest
 
 from data.errors import InputError
 from ray_jobs import cluster
-from ray_jobs.study import DATABASE_ERRORS, StudyBook, check_reachable, epochs, why
+from ray_jobs.database import DATABASE_ERRORS, check_reachable, why
+from ray_jobs.study import StudyBook, epochs
 from ray_jobs.sweep import HaltedError
 from search_spaces import load
 from tests.sweeps import run_sweep, settings

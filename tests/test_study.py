@@ -10,9 +10,10 @@ import pytest
 
 from data.errors import InputError
 from ray_jobs import schedulers
+from ray_jobs.database import check_reachable
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.schedulers import Replayable
-from ray_jobs.study import StudyBook, check_reachable, ending, epochs
+from ray_jobs.study import StudyBook, ending, epochs
 from search_spaces import load
 
 

@@ -388,7 +388,16 @@ def test_a_config_refuses(name, value, rule):
 
 
 def test_the_bounds_themselves_are_taken():
-    Config(max_epochs=1, batch_size=1, patience=1, weight_decay=0.0, warmup_epochs=0.0, min_delta=0.0)
+    lowest = {
+        "max_epochs": 1,
+        "batch_size": 1,
+        "patience": 1,
+        "weight_decay": 0.0,
+        "warmup_epochs": 0.0,
+        "min_delta": 0.0,
+    }
+    config = Config(**lowest)
+    assert {name: getattr(config, name) for name in lowest} == lowest
 
 
 # --- two workers

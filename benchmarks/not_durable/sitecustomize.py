@@ -20,7 +20,7 @@ def without_a_database(module):
             pass
 
     module.RDBStorage = lambda url, **settings: Nowhere()
-    module._make_file = lambda file: None
+    module.make_file = lambda file: None
 
 
 PATCHES = {"ray_jobs.checkpoints": without_states, "ray_jobs.study": without_a_database}

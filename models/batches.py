@@ -12,9 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Inputs = dict[str, Tensor]  # what a model takes, by name; the exported graph's inputs are named so, too
+
 
 class Windows:
-    """`gather(index (B,))` -> past (B, L, F) and future (B, H, K), float32, both raw, of the windows at `index`.
+    """`gather(index (B,))` -> inputs and future (B, H, K), float32, raw, of the windows at `index`.
+
+    The inputs by name, as a model takes them: "past" (B, L, F).
 
     `values` (T, F) float32 may be read-only and mapped from shared memory: it is never written. `origins` (N,) are the
     rows of the first target step; the past ends on the row before.
@@ -49,9 +53,9 @@ class Windows:
     def __len__(self) -> int:
         return len(self.origins)
 
-    def gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def gather(self, index: Tensor) -> tuple[Inputs, Tensor]:
         origins = self.origins[index.to(self.device)]
-        return self.past[origins - self.lookback], self.targets_TK[origins[:, None] + self.ahead]
+        return {"past": self.past[origins - self.lookback]}, self.targets_TK[origins[:, None] + self.ahead]
 
     def truth(self) -> NDArray[np.float32]:
         """Targets (N, H, K) of every window, in order."""

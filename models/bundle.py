@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.export import INPUT, OUTPUT
+from models.export import OUTPUT
 from models.predictor import FORMAT
-from models.validation import Proof, answers, open_session
+from models.validation import Inputs, Proof, answers, count, open_session, part
 
 VECTORS = 3
 
@@ -33,33 +33,35 @@ def write_bundle(
     lookback: int,
     steps: list[int],
     proof: Proof,
-    past: NDArray[np.float32],
+    inputs: Inputs,
     extras: Mapping[str, str],
 ) -> None:
     """Write the bundle of `graph` to `folder`, replacing one that stands there.
 
     `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
-    `past` (N, L, F) are real windows, of which a few go into vectors.json with their answers; `extras` what the graph
+    `inputs` are real windows, of which a few go into vectors.json with their answers; `extras` what the graph
     tells besides, name -> what it is.
     """
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True, mode=0o700)
-    shutil.copyfile(graph, part / "model.onnx")
-    some = past[:: max(1, len(past) // VECTORS)][:VECTORS]
+    new = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True, mode=0o700)
+    shutil.copyfile(graph, new / "model.onnx")
+    some = part(inputs, np.arange(count(inputs))[:: max(1, count(inputs) // VECTORS)][:VECTORS])
     session = open_session(graph)
-    outputs = {name: _lists(answers(session, some, len(some), name)) for name in (OUTPUT, *extras)}
+    outputs = {name: _lists(answers(session, some, count(some), name)) for name in (OUTPUT, *extras)}
     shapes = {each.name: each.shape[1:] for each in session.get_outputs()}
-    _write_json(part / "vectors.json", {"inputs": {INPUT: _lists(some)}, "outputs": outputs})
-    _write_json(part / "validation.json", proof.as_dict())
+    _write_json(
+        new / "vectors.json", {"inputs": {name: _lists(each) for name, each in some.items()}, "outputs": outputs}
+    )
+    _write_json(new / "validation.json", proof.as_dict())
     requirements = f"onnxruntime>={version('onnxruntime')}\nnumpy>={version('numpy')}\n"
-    (part / "requirements.txt").write_text(requirements, encoding="utf8")
+    (new / "requirements.txt").write_text(requirements, encoding="utf8")
     whole = {
         "format": FORMAT,
         **card,
         "inputs": [
             {
-                "name": INPUT,
+                "name": "past",
                 "dtype": "float32",
                 "shape": ["batch", lookback, len(columns)],
                 "columns": list(columns),
@@ -84,11 +86,11 @@ def write_bundle(
         "targets": list(targets),
         "steps": steps,
     }
-    (part / "README.md").write_text(_model_card(whole, proof), encoding="utf8")
-    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(part.iterdir())}
-    _write_json(part / "bundle.json", {**whole, "sha256": sums})
+    (new / "README.md").write_text(_model_card(whole, proof), encoding="utf8")
+    sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(new.iterdir())}
+    _write_json(new / "bundle.json", {**whole, "sha256": sums})
     shutil.rmtree(folder, ignore_errors=True)
-    part.replace(folder)
+    new.replace(folder)
 
 
 def _model_card(card: dict[str, Any], proof: Proof) -> str:
@@ -115,7 +117,7 @@ import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
 past = np.zeros((1, {lookback}, {width}), np.float32)  # raw values; columns as above; oldest first; NaN = missing
-future = session.run(None, {{"{INPUT}": past}})[0]  # (1, {len(card["steps"])}, {len(card["targets"])})
+future = session.run(None, {{"past": past}})[0]  # (1, {len(card["steps"])}, {len(card["targets"])})
 ```
 
 `vectors.json` holds inputs with the answers they must give; `validation.json` what was compared, and the costs.

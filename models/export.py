@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.extras import explain, extras
 
 OPSET = 20
-INPUT, OUTPUT = "past", "future"
+OUTPUT = "future"
 
 
 class Average(nn.Module):
@@ -27,15 +27,15 @@ class Average(nn.Module):
         super().__init__()
         self.models = nn.ModuleList(models)
 
-    def forward(self, past_BLF: Tensor) -> Tensor:
-        return torch.stack([model(past_BLF) for model in self.models]).mean(dim=0)
+    def forward(self, **inputs: Tensor) -> Tensor:
+        return torch.stack([model(**inputs) for model in self.models]).mean(dim=0)
 
     @property
     def extras(self) -> dict[str, str]:
         return extras(self.models[0])
 
-    def explain(self, past_BLF: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        answers, told = zip(*(explain(model, past_BLF) for model in self.models), strict=True)
+    def explain(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        answers, told = zip(*(explain(model, **inputs) for model in self.models), strict=True)
         means = {name: torch.stack([each[name] for each in told]).mean(dim=0) for name in told[0]}
         return torch.stack(answers).mean(dim=0), means
 
@@ -47,31 +47,33 @@ class _Graph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, past_BLF: Tensor) -> tuple[Tensor, ...]:
-        answer, told = explain(self.model, past_BLF)
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        answer, told = explain(self.model, **inputs)
         return (answer, *(told[name] for name in extras(self.model)))
 
 
-def export_onnx(model: nn.Module, path: Path, *, lookback: int, columns: int, metadata: Mapping[str, str]) -> None:
+def export_onnx(model: nn.Module, path: Path, inputs: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> None:
     """Write `model` to `path` as a single file, checked with the ONNX checker.
 
-    Input  "past"    (batch, lookback, columns) float32, raw, oldest step first, NaN = missing
-    Output "future"  (batch, H, K)              float32, in the targets' units
-    and one for each of the model's extras, such as "attention".
+    Input  "past"    (batch, L, F) float32, raw, oldest step first, NaN = missing, and whatever else `inputs` names
+    Output "future"  (batch, H, K) float32, in the targets' units, and one for each of the model's extras
 
-    Only batch is free. `metadata` goes into the file. The model is exported on the CPU, in evaluation mode.
+    `inputs` are an example of any batch: their shapes, but for the batch, are the graph's. `metadata` goes into the
+    file. The model is exported on the CPU, in evaluation mode.
     """
     model = copy.deepcopy(model).cpu().eval()
-    example = torch.zeros(2, lookback, columns)
+    # Two rows: the exporter takes a batch of one for a constant.
+    example = {name: torch.zeros(2, *each.shape[1:], dtype=each.dtype) for name, each in inputs.items()}
+    batch = torch.export.Dim("batch", min=1)
     # The exporter prints its progress and warns about its own internals.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _Graph(model),
-            (example,),
-            input_names=[INPUT],
+            kwargs={"inputs": example},  # a mapping at the end of args would be taken for keywords
+            input_names=list(example),
             output_names=[OUTPUT, *extras(model)],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            dynamic_shapes={"inputs": {name: {0: batch} for name in example}},
             opset_version=OPSET,
             dynamo=True,
             external_data=False,

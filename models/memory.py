@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from models import training
+from models.batches import Inputs
 from models.crossval import Params, Problem, build, fit_statistics
 from models.preprocess import Forecaster
 
@@ -35,13 +36,13 @@ def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool 
     if on_device:
         return held
     shape = (params["window"]["lookback"] + problem.features.reach, len(problem.table.names))
-    few, more = (kept_bytes(model, torch.zeros(n, *shape)) for n in _BATCHES)
+    few, more = (kept_bytes(model, {"past": torch.zeros(n, *shape)}) for n in _BATCHES)
     each = max(0, more - few) / (_BATCHES[1] - _BATCHES[0])
     largest = max(fit.batch_size, training.EVAL_BATCH // 4)  # nothing is kept when answering, a layer's output is
     return held + int(_WORKSPACE * (more + (largest - _BATCHES[1]) * each))
 
 
-def kept_bytes(model: Forecaster, past_BLF: Tensor) -> int:
+def kept_bytes(model: Forecaster, inputs: Inputs) -> int:
     """Bytes that autograd keeps of one forward pass, each storage counted once and the weights not at all."""
     kept: dict[int, int] = {}
     own = {each.untyped_storage().data_ptr() for each in model.parameters()}
@@ -56,5 +57,5 @@ def kept_bytes(model: Forecaster, past_BLF: Tensor) -> int:
 
     model.train()
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        model.scaled(past_BLF)
+        model.scaled(**inputs)
     return sum(kept.values())

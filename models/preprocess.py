@@ -123,12 +123,12 @@ class Forecaster(nn.Module):
         """How many channels C the network sees: columns, features, a flag for each column that had missing values."""
         return len(statistics.mean) + len(statistics.feature_mean) + len(statistics.flagged)
 
-    def forward(self, past_BLF: Tensor) -> Tensor:
-        return self.in_units(self.scaled(past_BLF))
+    def forward(self, past: Tensor) -> Tensor:
+        return self.in_units(self.scaled(past))
 
-    def scaled(self, past_BLF: Tensor) -> Tensor:
+    def scaled(self, past: Tensor) -> Tensor:
         """The answer (B, H, K) in train standard deviations from the train mean: what the loss compares."""
-        x_BLC, shift_B1F, scale_B1F = self._prepare(past_BLF)
+        x_BLC, shift_B1F, scale_B1F = self._prepare(past)
         return self._give_back(self.network(x_BLC), shift_B1F, scale_B1F)
 
     @property
@@ -136,9 +136,9 @@ class Forecaster(nn.Module):
         """What the network can tell besides its answer, name -> what it is; `explain` tells it."""
         return extras(self.network)
 
-    def explain(self, past_BLF: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def explain(self, past: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The answer, as `forward` gives it, and each of `extras`."""
-        x_BLC, shift_B1F, scale_B1F = self._prepare(past_BLF)
+        x_BLC, shift_B1F, scale_B1F = self._prepare(past)
         y_BHK, told = explain(self.network, x_BLC)
         return self.in_units(self._give_back(y_BHK, shift_B1F, scale_B1F)), told
 

@@ -207,9 +207,9 @@ class Training:
         for i, batch in enumerate(batches):
             self._set_learning_rate((number - 1) * len(batches) + i + 1, len(batches))
             share, weight = parallel.share(batch)
-            past_BLF, future_BHK = self.train.gather(share)
+            inputs, future_BHK = self.train.gather(share)
             with self._autocast():
-                predicted_BHK = self.step_module(past_BLF)
+                predicted_BHK = self.step_module(**inputs)
             loss = self.loss(predicted_BHK, self.model.scale_targets(future_BHK)) * weight
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -245,8 +245,8 @@ def predict(model: Forecaster, windows: Windows, *, precision: str = "float32") 
     parts = []
     with torch.inference_mode(), _autocast(windows.device, precision):
         for batch in torch.arange(len(windows))[mine].split(EVAL_BATCH):
-            past_BLF, _ = windows.gather(batch)
-            parts.append(model(past_BLF))
+            inputs, _ = windows.gather(batch)
+            parts.append(model(**inputs))
     model.train(was_training)
     shape = (0, len(windows.steps), model.n_targets)
     answers = torch.cat(parts) if parts else torch.zeros(shape, device=windows.device)
@@ -261,8 +261,8 @@ class _Scaled(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, past_BLF: Tensor) -> Tensor:
-        return self.model.scaled(past_BLF)
+    def forward(self, **inputs: Tensor) -> Tensor:
+        return self.model.scaled(**inputs)
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

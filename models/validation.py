@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.export import INPUT, OUTPUT
+from models.export import OUTPUT
 from models.extras import explain, extras
 from models.preprocess import FARTHEST
 
 BATCHES = (1, 2, 17, 1024)
 _CHUNK = 1024
+
+Inputs = Mapping[str, NDArray[Any]]  # of N windows, by name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,28 +71,30 @@ class Proof:
 def prove(
     model: nn.Module,
     graph: Path,
-    past: NDArray[np.float32],
+    inputs: Inputs,
     *,
     targets: tuple[str, ...],
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
     tolerance: float,
 ) -> Proof:
-    """Compare `graph` with `model` (on the CPU, in evaluation mode) on real rows `past` (N, L, F) and on edge rows.
+    """Compare `graph` with `model` (on the CPU, in evaluation mode) on real rows and on edge rows.
 
-    mean and std (F,) are the train rows', the targets first. At every batch size all of `past` is compared at 1024,
-    as many windows as 64 calls take at the smaller ones.
+    `inputs` are the real windows, raw: "past" (N, L, F).
+
+    mean and std (F,) are the train rows', the targets first. All windows are compared at batches of 1024, as many as 64
+    calls take at the smaller ones.
     """
     session = open_session(graph)
     model = model.cpu().eval()
     checks = []
     for batch in BATCHES:
-        rows = past if batch == max(BATCHES) else past[: 64 * batch]
+        rows = inputs if batch == max(BATCHES) else part(inputs, slice(64 * batch))
         checks.append(_compare("holdout", model, session, rows, batch, targets, mean, std, tolerance))
         checks += _compare_extras("holdout", model, session, rows, batch, tolerance)
-    for name, rows in edge_rows(past, mean, std).items():
+    for name, rows in edge_rows(inputs, mean, std).items():
         for batch in BATCHES:
-            tiled = np.resize(rows, (max(batch, len(rows)), *rows.shape[1:]))
+            tiled = part(rows, np.arange(max(batch, count(rows))) % count(rows))
             checks.append(_compare(name, model, session, tiled, batch, targets, mean, std, tolerance))
             checks += _compare_extras(name, model, session, tiled, batch, tolerance)
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
@@ -103,18 +108,29 @@ def open_session(graph: Path, threads: int = 1) -> onnxruntime.InferenceSession:
 
 
 def answers(
-    session: onnxruntime.InferenceSession, past: NDArray[np.float32], batch: int, output: str = OUTPUT
+    session: onnxruntime.InferenceSession, inputs: Inputs, batch: int, output: str = OUTPUT
 ) -> NDArray[np.float32]:
-    """One output of a graph for all windows `past` (N, L, F), so many at a time."""
-    parts = [session.run([output], {INPUT: past[i : i + batch]})[0] for i in range(0, len(past), batch)]
+    """One output of a graph for all windows, so many at a time."""
+    starts = range(0, count(inputs), batch)
+    parts = [session.run([output], part(inputs, slice(i, i + batch)))[0] for i in starts]
     joined: NDArray[np.float32] = np.concatenate(parts)
     return joined
 
 
+def count(inputs: Inputs) -> int:
+    return len(inputs["past"])
+
+
+def part(inputs: Inputs, which: slice | NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Some of the windows."""
+    return {name: values[which] for name, values in inputs.items()}
+
+
 def edge_rows(
-    past: NDArray[np.float32], mean: NDArray[np.float64], std: NDArray[np.float64]
-) -> dict[str, NDArray[np.float32]]:
-    """Windows that real data seldom has: name -> (n, L, F)."""
+    inputs: Inputs, mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Windows that real data seldom has, by name."""
+    past = inputs["past"]
     rng = np.random.default_rng(0)
     some = past[:: max(1, len(past) // 8)][:8].copy()
     columns = some.shape[2]
@@ -137,7 +153,7 @@ def edge_rows(
         "1,000 deviations out": outliers,
         "largest float32": largest,
     }
-    return {name: values.astype(np.float32) for name, values in rows.items()}
+    return {name: {"past": values.astype(np.float32)} for name, values in rows.items()}
 
 
 def measure(graph: Path) -> dict[str, float]:
@@ -159,20 +175,21 @@ def _compare(
     name: str,
     model: nn.Module,
     session: onnxruntime.InferenceSession,
-    past: NDArray[np.float32],
+    inputs: Inputs,
     batch: int,
     targets: tuple[str, ...],
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
     tolerance: float,
 ) -> Check:
-    onnx_NHK = answers(session, past, batch).astype(np.float64)
+    onnx_NHK = answers(session, inputs, batch).astype(np.float64)
     with torch.inference_mode():
-        parts = [model(torch.from_numpy(past[i : i + _CHUNK])) for i in range(0, len(past), _CHUNK)]
+        parts = [model(**chunk) for chunk in _chunks(inputs)]
     torch_NHK = torch.cat(parts).numpy().astype(np.float64)
     scale = std[: len(targets)]
     centre = mean[: len(targets)]
     away = np.maximum(1.0, np.abs(torch_NHK - centre) / scale)
+    past = inputs["past"]
     reach = np.abs(np.where(np.isfinite(past), past, mean)[:, :, : len(targets)] - centre) / scale
     away = np.maximum(away, np.minimum(reach, FARTHEST).max(axis=1, keepdims=True))
     spacing = np.spacing(np.abs(torch_NHK).astype(np.float32)).astype(np.float64) / scale
@@ -185,7 +202,7 @@ def _compare(
         rows=name,
         output=OUTPUT,
         batch=batch,
-        compared=len(past),
+        compared=count(inputs),
         error=float(error.max()),
         allowed=float(allowed[n, h, k]),
         worst=f"window {n}, output {h + 1}, target {targets[k]}: {found}",
@@ -193,11 +210,16 @@ def _compare(
     )
 
 
+def _chunks(inputs: Inputs) -> Iterator[dict[str, torch.Tensor]]:
+    for i in range(0, count(inputs), _CHUNK):
+        yield {name: torch.from_numpy(values) for name, values in part(inputs, slice(i, i + _CHUNK)).items()}
+
+
 def _compare_extras(
     name: str,
     model: nn.Module,
     session: onnxruntime.InferenceSession,
-    past: NDArray[np.float32],
+    inputs: Inputs,
     batch: int,
     tolerance: float,
 ) -> list[Check]:
@@ -205,11 +227,11 @@ def _compare_extras(
     if not extras(model):
         return []
     with torch.inference_mode():
-        parts = [explain(model, torch.from_numpy(past[i : i + _CHUNK]))[1] for i in range(0, len(past), _CHUNK)]
+        parts = [explain(model, **chunk)[1] for chunk in _chunks(inputs)]
     checks = []
     for output in extras(model):
         expected = torch.cat([part[output] for part in parts]).numpy().astype(np.float64)
-        found = answers(session, past, batch, output).astype(np.float64)
+        found = answers(session, inputs, batch, output).astype(np.float64)
         error = np.abs(found - expected)
         error = np.where(np.isfinite(error), error, np.inf)
         at = np.unravel_index(int(error.argmax()), error.shape)
@@ -219,7 +241,7 @@ def _compare_extras(
                 rows=name,
                 output=output,
                 batch=batch,
-                compared=len(past),
+                compared=count(inputs),
                 error=float(error.max()),
                 allowed=tolerance,
                 worst=f"window {at[0]}, {output}[{place}]: onnx {found[at]:.9g}, torch {expected[at]:.9g}",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -58,14 +59,16 @@ def ship(
     table, final = problem.table, problem.split.final
     rows = lookback + problem.features.reach  # that a client sends
     statistics = Statistics.fit(table.values, final.rows)
-    past = _past(problem, _spread(final.valid, rows * len(table.names)), rows)
+    proven = _spread(final.valid, rows * len(table.names))
+    inputs = _inputs(problem, proven, rows)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        export_onnx(model, graph, lookback=rows, columns=len(table.names), metadata=_metadata(problem, family))
+        example = {name: torch.from_numpy(each[:2]) for name, each in inputs.items()}
+        export_onnx(model, graph, example, metadata=_metadata(problem, family))
         proof = prove(
             model,
             graph,
-            past,
+            inputs,
             targets=table.targets,
             mean=statistics.mean,
             std=statistics.std,
@@ -74,8 +77,8 @@ def ship(
         if not proof.passed:
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
-        parts = np.array_split(final.valid, -(-len(final.valid) // len(past)))  # no more at a time than were proven
-        predicted = np.concatenate([answers(session, _past(problem, part, rows), _BATCH) for part in parts])
+        parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
+        predicted = np.concatenate([answers(session, _inputs(problem, part, rows), _BATCH) for part in parts])
         scores = holdout_scores(problem, predicted)
         write_bundle(
             folder,
@@ -86,7 +89,7 @@ def ship(
             lookback=rows,
             steps=[int(step) for step in problem.steps],
             proof=proof,
-            past=past,
+            inputs=inputs,
             extras=extras(model),
         )
     return Shipped(proof=proof, predicted=predicted, holdout=scores)
@@ -195,8 +198,9 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _past(problem: Problem, origins: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
-    return past_view(problem.table.values, rows)[origins - rows]
+def _inputs(problem: Problem, origins: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:
+    """What the model takes of the windows at these origins, by name."""
+    return {"past": past_view(problem.table.values, rows)[origins - rows]}
 
 
 def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:

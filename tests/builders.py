@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 
 from data.folds import split
 from data.table import Table, check_table
@@ -19,7 +18,7 @@ from models.batches import Windows
 from models.bundle import write_bundle
 from models.crossval import Problem, build, find_seasons
 from models.preprocess import Forecaster, Statistics
-from models.validation import Proof
+from models.validation import Inputs, Proof
 from search_spaces import load, unflatten
 
 # A second thread only waits for the first at these sizes, a hundred times longer if cores are busy.
@@ -120,7 +119,7 @@ def make_bundle(
     folder: Path,
     graph: Path,
     proof: Proof,
-    past: NDArray[np.float32],
+    inputs: Inputs,
     card: dict[str, Any],
     *,
     lookback: int,
@@ -138,7 +137,7 @@ def make_bundle(
         lookback=lookback,
         steps=steps,
         proof=proof,
-        past=past,
+        inputs=inputs,
         extras=extras,
     )
 

@@ -22,8 +22,14 @@ def make(values=VALUES, origins=(3, 5), *, lookback=3, steps=(1, 3), n_targets=1
     )
 
 
+def gathered(windows, index):
+    inputs, future = windows.gather(index)
+    assert list(inputs) == ["past"]
+    return inputs["past"], future
+
+
 def test_a_batch_is_the_windows_at_its_index_in_its_order():
-    past, future = make().gather(torch.tensor([1, 0]))
+    past, future = gathered(make(), torch.tensor([1, 0]))
     assert past.tolist() == [[[2, 20], [3, 30], [4, 40]], [[0, 0], [1, 10], [2, 20]]]
     assert future.tolist() == [[[5], [7]], [[3], [5]]]
     assert past.dtype == future.dtype == torch.float32
@@ -48,7 +54,7 @@ def test_the_truth_is_every_window_s_targets_in_order():
 def test_a_window_may_be_asked_for_twice_or_not_at_all():
     windows = make()
     assert windows.gather(torch.tensor([0, 0]))[1].tolist() == [[[3], [5]], [[3], [5]]]
-    past, future = windows.gather(torch.tensor([], dtype=torch.int64))
+    past, future = gathered(windows, torch.tensor([], dtype=torch.int64))
     assert past.shape == (0, 3, 2) and future.shape == (0, 2, 1)
 
 
@@ -56,7 +62,7 @@ def test_a_batch_is_a_copy_and_the_table_is_not():
     values = VALUES.copy()
     windows = make(values)
     assert windows.past.data_ptr() == values.ctypes.data  # no window is stored
-    past, _ = windows.gather(torch.tensor([0]))
+    past = windows.gather(torch.tensor([0]))[0]["past"]
     past += 1000
     assert (values == VALUES).all()
 
@@ -75,13 +81,13 @@ def test_a_read_only_table_is_taken_as_it_is():
     ids=["columns first", "tensor, columns first", "every second row"],
 )
 def test_the_layout_of_the_table_in_memory_makes_no_difference(values):
-    past, future = make(values).gather(torch.tensor([1]))
+    past, future = gathered(make(values), torch.tensor([1]))
     assert past.tolist() == [[[2, 20], [3, 30], [4, 40]]] and future.tolist() == [[[5], [7]]]
 
 
 def test_the_first_and_the_last_window_that_fit_are_taken():
     windows = make(origins=[3, 5])
-    past, future = windows.gather(torch.tensor([0, 1]))
+    past, future = gathered(windows, torch.tensor([0, 1]))
     assert past[0, 0].tolist() == [0, 0] and future[1, -1].tolist() == [7]
 
 

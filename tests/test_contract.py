@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from models import crossval, training
 from models.batches import Windows
-from models.export import INPUT, OUTPUT, export_onnx
+from models.export import OUTPUT, export_onnx
 from models.preprocess import NORMALISATIONS, Forecaster, Statistics
 from search_spaces import FAMILIES, flatten, load, unflatten
 from tests.builders import make_model, make_params, make_problem, make_table, make_training, some_windows, weights
@@ -42,7 +42,7 @@ def model(family, problem):
 
 def past_of(problem, n):
     """The first n windows, raw, with missing values among them."""
-    past, _ = some_windows(problem).gather(torch.arange(n))
+    past = some_windows(problem).gather(torch.arange(n))[0]["past"]
     assert past.isnan().any()
     return past
 
@@ -143,8 +143,8 @@ def test_any_lookback_will_do(family, problem, lookback):
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 def test_gradient_reaches_every_parameter(family, problem, normalisation):
     model = make_model(family, problem, input__normalisation=normalisation).train()
-    past, future = some_windows(problem).gather(torch.arange(64))
-    (model.scaled(past) - model.scale_targets(future)).square().mean().backward()
+    inputs, future = some_windows(problem).gather(torch.arange(64))
+    (model.scaled(**inputs) - model.scale_targets(future)).square().mean().backward()
     assert list(model.parameters())
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -258,12 +258,12 @@ def test_learns_to_copy(family, answer_from):
 def test_onnx_equals_torch(family, problem, normalisation, tmp_path):
     model = make_model(family, problem, input__normalisation=normalisation, random_weights=True).train()
     file = tmp_path / "model.onnx"
-    export_onnx(model, file, lookback=LOOKBACK, columns=3, metadata={"family": family})
+    export_onnx(model, file, {"past": torch.zeros(2, LOOKBACK, 3)}, metadata={"family": family})
     assert model.training  # the model stays as it was
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     (put,), (got, *more) = session.get_inputs(), session.get_outputs()
-    assert (put.name, put.type, put.shape[1:]) == (INPUT, "tensor(float)", [LOOKBACK, 3])
+    assert (put.name, put.type, put.shape[1:]) == ("past", "tensor(float)", [LOOKBACK, 3])
     assert (got.name, got.type, got.shape[1:]) == (OUTPUT, "tensor(float)", [len(STEPS), TARGETS])
     assert [each.name for each in more] == list(model.extras)
     assert isinstance(put.shape[0], str)
@@ -277,7 +277,7 @@ def test_onnx_equals_torch(family, problem, normalisation, tmp_path):
         with torch.inference_mode():
             expected = model(some).numpy()
             told = model.explain(some)[1] if model.extras else {}
-        answer, *others = session.run(None, {INPUT: some.numpy()})
+        answer, *others = session.run(None, {"past": some.numpy()})
         for name, other in zip(model.extras, others, strict=True):
             assert np.abs(other - told[name].numpy()).max() < 1e-5, name
         assert answer.shape == (batch, len(STEPS), TARGETS) and answer.dtype == np.float32

@@ -20,7 +20,7 @@ from torch import nn
 
 from models import validation
 from models.bundle import VECTORS
-from models.export import INPUT, Average, export_onnx
+from models.export import Average, export_onnx
 from models.predictor import BundleError, Predictor, verify
 from models.preprocess import Statistics
 from models.validation import BATCHES, edge_rows, prove
@@ -59,7 +59,7 @@ def model(problem):
 @pytest.fixture(scope="module")
 def past(problem):
     """(100, 8, 3) real windows, raw; "wind" has missing values."""
-    windows, _ = some_windows(problem).gather(torch.arange(100))
+    windows = some_windows(problem).gather(torch.arange(100))[0]["past"]
     return windows.numpy()
 
 
@@ -71,13 +71,17 @@ def statistics(problem):
 @pytest.fixture(scope="module")
 def graph(model, tmp_path_factory):
     file = tmp_path_factory.mktemp("graph") / "model.onnx"
-    export_onnx(model, file, lookback=LOOKBACK, columns=3, metadata={"family": "lstm", "columns": ",".join(COLUMNS)})
+    export_onnx(
+        model, file, {"past": torch.zeros(2, LOOKBACK, 3)}, metadata={"family": "lstm", "columns": ",".join(COLUMNS)}
+    )
     return file
 
 
 @pytest.fixture(scope="module")
 def proof(model, graph, past, statistics):
-    return prove(model, graph, past, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5)
+    return prove(
+        model, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +97,12 @@ def copied(bundle, tmp_path):
 
 
 def write(folder, graph, proof, past, card=CARD):
-    make_bundle(folder, graph, proof, past, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS)
+    make_bundle(folder, graph, proof, {"past": past}, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS)
 
 
 def answer_of(model, past):
     with torch.inference_mode():
-        return model(torch.from_numpy(past)).numpy()
+        return model(past=torch.from_numpy(past)).numpy()
 
 
 # --- the proof
@@ -131,7 +135,7 @@ def test_the_costs_are_measured(proof, graph):
 
 
 def test_edge_rows_are_what_they_say(past, statistics):
-    edges = edge_rows(past, statistics.mean, statistics.std)
+    edges = {name: rows["past"] for name, rows in edge_rows({"past": past}, statistics.mean, statistics.std).items()}
     assert all(rows.dtype == np.float32 and rows.shape[1:] == (LOOKBACK, 3) for rows in edges.values())
     assert np.isnan(edges["all missing"]).all()
     missing = np.isnan(edges["a column missing"]).all(axis=1)
@@ -158,7 +162,9 @@ def changed(model, change):
 def prove_changed(monkeypatch, model, graph, past, statistics, change, tolerance=1e-5):
     monkeypatch.setattr(validation, "measure", lambda _: {})
     other = changed(model, change)
-    return prove(other, graph, past, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=tolerance)
+    return prove(
+        other, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=tolerance
+    )
 
 
 def test_a_model_that_differs_in_one_output_fails_and_is_told_where(monkeypatch, model, graph, past, statistics):
@@ -226,9 +232,9 @@ def test_average_is_the_mean_of_its_models(problem, past, tmp_path):
     assert np.abs(first - second).max() > 1
     assert answer_of(average, past) == pytest.approx((first + second) / 2, rel=1e-6)
     file = tmp_path / "average.onnx"
-    export_onnx(average, file, lookback=LOOKBACK, columns=3, metadata={})
+    export_onnx(average, file, {"past": torch.zeros(2, LOOKBACK, 3)}, metadata={})
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    assert session.run(None, {INPUT: past})[0] == pytest.approx((first + second) / 2, rel=1e-5)
+    assert session.run(None, {"past": past})[0] == pytest.approx((first + second) / 2, rel=1e-5)
 
 
 # --- the bundle
@@ -463,7 +469,7 @@ def test_a_model_whose_graph_differs_is_not_shipped(ship, problem, tmp_path, mon
         other = copy.deepcopy(given)
         with torch.no_grad():
             other.network.bias[0, 0, 2] += 0.25  # the third output, of both targets
-        export_onnx(other, path, **rest)
+        export_onnx(other, path, inputs, **rest)
 
     monkeypatch.setattr(ship, "export_onnx", export_another)
     with pytest.raises(ship.ProofError) as caught:

@@ -26,15 +26,17 @@ def problem():
 
 @pytest.fixture(scope="module")
 def past(problem):
-    windows, _ = some_windows(problem).gather(torch.arange(40))
+    windows = some_windows(problem).gather(torch.arange(40))[0]["past"]
     return windows.numpy()
 
 
 def proven(model, problem, past, folder):
     graph = folder / "model.onnx"
-    export_onnx(model, graph, lookback=LOOKBACK, columns=3, metadata={})
+    export_onnx(model, graph, {"past": torch.zeros(2, LOOKBACK, 3)}, metadata={})
     statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
-    return graph, prove(model, graph, past, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5)
+    return graph, prove(
+        model, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5
+    )
 
 
 @pytest.mark.parametrize("query", ["last", "mean"])
@@ -52,7 +54,17 @@ def test_a_bundle_tells_how_much_each_step_weighed(family, query, problem, past,
         "metrics": {"name": "mae", "unit": "unit", "mean": 0.5, "std": 0.1, "folds": [], "holdout": {"mae": 0.5},
                     "baselines": []},
     }  # fmt: skip
-    make_bundle(folder, graph, proof, past, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS, extras=extras(model))
+    make_bundle(
+        folder,
+        graph,
+        proof,
+        {"past": past},
+        card,
+        lookback=LOOKBACK,
+        steps=STEPS,
+        targets=TARGETS,
+        extras=extras(model),
+    )
     written = json.loads((folder / "bundle.json").read_text())["outputs"][1]
     assert (written["name"], written["shape"]) == ("attention", ["batch", LOOKBACK])
     assert len(json.loads((folder / "vectors.json").read_text())["outputs"]["attention"][0]) == LOOKBACK
@@ -68,7 +80,7 @@ def test_the_average_of_models_tells_the_average(problem, past):
     average = Average(models).eval()
     x = torch.from_numpy(past)
     with torch.inference_mode():
-        answer, told = explain(average, x)
+        answer, told = explain(average, past=x)
         (one, first), (other, second) = (explain(model, x) for model in models)
     assert list(extras(average)) == ["attention"]
     assert torch.allclose(answer, (one + other) / 2)
@@ -81,7 +93,9 @@ def test_a_changed_weight_of_the_graph_is_found_by_the_proof(problem, past, tmp_
     with torch.no_grad():
         model.network.pooling.ask.weight[0, 0] += 1.0  # changes whom the query finds, and hardly what is answered
     statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
-    proof = prove(model, graph, past, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5)
+    proof = prove(
+        model, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5
+    )
     failed = {check.output for check in proof.checks if not check.passed}
     assert "attention" in failed
 

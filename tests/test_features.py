@@ -12,7 +12,7 @@ import torch
 
 from data.errors import InputError
 from models.crossval import CrossValidation, build, fit_statistics, lookback_windows
-from models.export import INPUT, export_onnx
+from models.export import export_onnx
 from models.features import Features, compute, over_table
 from models.preprocess import NORMALISATIONS, Forecaster, Statistics
 from ray_jobs import config, prepare
@@ -152,19 +152,19 @@ def test_the_graph_computes_them_from_raw_columns(problem, normalisation, tmp_pa
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     windows = lookback_windows(problem, torch.from_numpy(problem.table.values.copy()), problem.split.final.train, 8)
-    past, _ = windows.gather(torch.arange(60))
+    past = windows.gather(torch.arange(60))[0]["past"]
     assert past.shape == (60, 8 + 6, 3)
     past[-1] = torch.nan
     past[-2, ::2, 0] = 0.0  # returns divide by it
     past[-3, 3:, 1] = torch.inf
     past[-4] *= 1e6
     file = tmp_path / "model.onnx"
-    export_onnx(model, file, lookback=14, columns=3, metadata={})
+    export_onnx(model, file, {"past": torch.zeros(2, 14, 3)}, metadata={})
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     for batch in (1, 2, 17):
         with torch.inference_mode():
             expected = model(past[-batch:]).numpy()
-        (found,) = session.run(None, {INPUT: past[-batch:].numpy()})
+        (found,) = session.run(None, {"past": past[-batch:].numpy()})
         assert np.isfinite(expected).all()
         assert np.abs((found - expected) / model.std[:2].numpy()).max() < 1e-5
 

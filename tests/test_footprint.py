@@ -72,7 +72,9 @@ def test_what_is_kept_grows_with_the_batch() -> None:
     statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
     model = build(problem, "lstm", make_params("lstm", model__hidden=8), statistics)
     lookback = make_params("lstm")["window"]["lookback"]
-    few, more, many = (kept_bytes(model, torch.zeros(n, lookback, statistics.mean.size)) for n in (8, 16, 256))
+    few, more, many = (
+        kept_bytes(model, {"past": torch.zeros(n, lookback, statistics.mean.size)}) for n in (8, 16, 256)
+    )
     assert 0 < few < more
     assert many == pytest.approx(more + (256 - 16) / 8 * (more - few), rel=0.1)
 

@@ -160,7 +160,7 @@ def test_a_graph_that_differs_is_not_shipped(
     def export_something_else(model: nn.Module, path: Path, **kwargs: Any) -> None:
         other = copy.deepcopy(model)
         next(other.parameters()).data.add_(0.01)
-        export_onnx(other, path, **kwargs)
+        export_onnx(other, path, inputs, **kwargs)
 
     monkeypatch.setattr(ship, "export_onnx", export_something_else)
     arguments = ["--data", str(table), "--target", "load", "--lookback", "24", "--horizon", "4", "--trials", "1"]

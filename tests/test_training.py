@@ -236,9 +236,9 @@ def test_train_loss_is_the_mean_over_steps(problem):
     """At a rate too small to change anything, the mean loss can be computed without training."""
     windows = some_windows(problem, origins=slice(0, 10))
     loop = loop_of(problem, windows, lr=1e-30, weight_decay=0.0, batch_size=3, max_epochs=1, loss="mae")
-    past, future = windows.gather(torch.arange(10))
+    inputs, future = windows.gather(torch.arange(10))
     with torch.inference_mode():
-        error = (loop.model.scaled(past) - loop.model.scale_targets(future)).abs().mean(dim=(1, 2))
+        error = (loop.model.scaled(**inputs) - loop.model.scale_targets(future)).abs().mean(dim=(1, 2))
     order = torch.randperm(10, generator=torch.Generator().manual_seed(draw_seed(0, 1)))
     expected = torch.stack([error[batch].mean() for batch in order.split(3)]).mean().item()
     (epoch,) = loop.epochs()

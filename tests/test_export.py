@@ -465,7 +465,7 @@ def test_a_model_that_passes_is_shipped_with_the_score_of_its_file(ship, problem
 def test_a_model_whose_graph_differs_is_not_shipped(ship, problem, tmp_path, monkeypatch):
     model = make_model("linear", problem, random_weights=True).eval()
 
-    def export_another(given: nn.Module, path: Path, **rest) -> None:
+    def export_another(given: nn.Module, path: Path, inputs: dict[str, torch.Tensor], **rest) -> None:
         other = copy.deepcopy(given)
         with torch.no_grad():
             other.network.bias[0, 0, 2] += 0.25  # the third output, of both targets

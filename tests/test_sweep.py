@@ -12,7 +12,7 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from models.export import export_onnx
 from models.predictor import Predictor
@@ -157,7 +157,7 @@ def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Pat
 def test_a_graph_that_differs_is_not_shipped(
     table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def export_something_else(model: nn.Module, path: Path, **kwargs: Any) -> None:
+    def export_something_else(model: nn.Module, path: Path, inputs: dict[str, Tensor], **kwargs: Any) -> None:
         other = copy.deepcopy(model)
         next(other.parameters()).data.add_(0.01)
         export_onnx(other, path, inputs, **kwargs)

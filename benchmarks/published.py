@@ -170,7 +170,7 @@ def score(
         if epoch.number == best["epochs"]:
             break
     windows = lookback_windows(problem, as_tensor(table.values), fold.valid, lookback)
-    error = predict(training.model, windows).astype(np.float64) - windows.truth()
+    error = predict(training.model, windows)["future"].astype(np.float64) - windows.truth()
     return float(np.mean(error**2)), float(np.mean(np.abs(error)))
 
 

@@ -1,10 +1,11 @@
 """What several families share, and nothing that only one needs.
 
-Shapes: B batch, L steps, C channels, D features, H steps ahead, K targets.
+Shapes: B batch, L steps, C channels, D features, H steps ahead, K targets, O numbers for each.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -14,8 +15,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 
 def check_sizes(config: Any, *names: str) -> None:
-    """ValueError for the first of these settings that is below 1; the four sizes that the data sets are among them."""
-    for name in ("channels", "lookback", "n_steps", "n_targets", *names):
+    """ValueError for the first of these settings that is below 1; the five sizes that the data sets are among them."""
+    for name in ("channels", "lookback", "n_steps", "n_targets", "n_outputs", *names):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} must be at least 1, got {name}={getattr(config, name)}")
 
@@ -60,18 +61,17 @@ def last_state(h_BLD: Tensor, *, bidirectional: bool) -> Tensor:
 
 
 class Head(nn.Module):
-    """(B, D) -> (B, H, K): dropout, then one linear map to all steps ahead."""
+    """(B, D) -> (B, H, K, O): dropout, then one linear map to all steps ahead."""
 
     def __init__(self, width: int, config: Any) -> None:
         super().__init__()
-        self.shape = (config.n_steps, config.n_targets)
+        self.shape = (config.n_steps, config.n_targets, config.n_outputs)
         self.dropout = nn.Dropout(config.dropout)
-        self.map = nn.Linear(width, config.n_steps * config.n_targets)
+        self.map = nn.Linear(width, math.prod(self.shape))
 
     def forward(self, h_BD: Tensor) -> Tensor:
-        y_BO: Tensor = self.map(self.dropout(h_BD))
-        y_BHK: Tensor = y_BO.unflatten(1, self.shape)
-        return y_BHK
+        y_BHKO: Tensor = self.map(self.dropout(h_BD)).unflatten(1, self.shape)
+        return y_BHKO
 
 
 class Pooling(nn.Module):

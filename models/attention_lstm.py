@@ -2,7 +2,8 @@
 
 Sources: Hochreiter & Schmidhuber 1997, doi.org/10.1162/neco.1997.9.8.1735; Vaswani et al. 2017,
 arxiv.org/abs/1706.03762.
-Shapes: B batch, L lookback steps, C channels, D features of the last layer, H steps ahead, K targets.
+Shapes: B batch, L lookback steps, C channels, D features of the last layer, H steps ahead,
+K targets, O numbers for each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Config:
     lookback: int  # steps; the network itself takes any
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     hidden: int = 128  # units of the first layer; each further one has half as many: 128-64
     layers: int = 2
     heads: int = 4
@@ -46,7 +48,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     extras: ClassVar = {"attention": "(B, L): how much each step of the window weighs in the answer; rows sum to 1"}
 

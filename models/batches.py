@@ -21,7 +21,7 @@ class Windows:
     The inputs by name, as a model takes them: "past" (B, L, F).
 
     `values` (T, F) float32 may be read-only and mapped from shared memory: it is never written. `origins` (N,) are the
-    rows of the first target step; the past ends on the row before.
+    rows of the first target step; the past ends on the row before. `weight` (T,) says how much a row counts.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Windows:
         lookback: int,
         steps: NDArray[np.int64],
         n_targets: int,
+        weight: NDArray[np.float32] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         if len(origins) and (origins.min() < lookback or origins.max() + steps.max() > len(values)):
@@ -49,6 +50,7 @@ class Windows:
         self.past = table_TF.as_strided((len(table_TF) - lookback + 1, lookback, n_columns), (n_columns, n_columns, 1))
         self.targets_TK = table_TF[:, :n_targets]
         self.ahead = torch.from_numpy(np.asarray(steps) - 1).to(self.device)
+        self.weight_T = None if weight is None else as_tensor(weight).to(self.device)
 
     def __len__(self) -> int:
         return len(self.origins)
@@ -56,6 +58,23 @@ class Windows:
     def gather(self, index: Tensor) -> tuple[Inputs, Tensor]:
         origins = self.origins[index.to(self.device)]
         return {"past": self.past[origins - self.lookback]}, self.targets_TK[origins[:, None] + self.ahead]
+
+    @property
+    def has_weights(self) -> bool:
+        return self.weight_T is not None
+
+    def weights(self, index: Tensor) -> Tensor | None:
+        """(B,): what each window weighs, by the last row of its past; None where all weigh the same."""
+        return None if self.weight_T is None else self.weight_T[self.origins[index.to(self.device)] - 1]
+
+    def target_range(self) -> tuple[Tensor, Tensor]:
+        """The smallest and the largest value (K,) of each target over all windows and steps."""
+        low = torch.full_like(self.targets_TK[0], torch.inf)
+        high = -low
+        for ahead in self.ahead if len(self.origins) else ():  # a step at a time: all at once may need gigabytes
+            values_NK = self.targets_TK[self.origins + ahead]
+            low, high = torch.minimum(low, values_NK.amin(dim=0)), torch.maximum(high, values_NK.amax(dim=0))
+        return low, high
 
     def truth(self) -> NDArray[np.float32]:
         """Targets (N, H, K) of every window, in order."""

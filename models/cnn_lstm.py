@@ -2,7 +2,8 @@
 
 Source: the convolutional front of Shi et al. 2015 (arxiv.org/abs/1506.04214) in one dimension, as Sainath et al. 2015
 (doi.org/10.1109/ICASSP.2015.7178838) stack it: convolutions, then LSTM, then a linear map.
-Shapes: B batch, L lookback steps, C channels, D features, M = L / 2^convolutions steps, H steps ahead, K targets.
+Shapes: B batch, L lookback steps, C channels, D features, M = L / 2^convolutions steps, H steps ahead,
+K targets, O numbers for each.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ class Config:
     lookback: int  # steps; the network itself takes any
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     filters: int = 32
     kernel: int = 5  # steps that a convolution sees
     convolutions: int = 1  # each halves the number of steps
@@ -36,7 +38,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -55,5 +57,5 @@ class Model(nn.Module):
     def forward(self, x_BLC: Tensor) -> Tensor:
         found_BDM = self.front(x_BLC.transpose(1, 2))
         h_BMD, _ = self.lstm(found_BDM.transpose(1, 2))
-        y_BHK: Tensor = self.head(h_BMD[:, -1])
-        return y_BHK
+        y_BHKO: Tensor = self.head(h_BMD[:, -1])
+        return y_BHKO

@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import ModuleType
 from typing import Any
 
@@ -29,9 +29,10 @@ from models import training
 from models.baselines import find_season, last_known
 from models.batches import Windows, as_tensor
 from models.features import Features
-from models.metrics import METRICS, mase_scale, selection
-from models.preprocess import NO_FEATURES, Forecaster, Statistics
-from models.training import Epoch, Training, draw_seed, predict
+from models.heads import Heads
+from models.metrics import METRICS, known_metrics, mase_scale, selection
+from models.preprocess import NO_FEATURES, VALUE_ALONE, Forecaster, Statistics
+from models.training import Answers, Epoch, Training, draw_seed, predict
 
 Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
 
@@ -47,6 +48,7 @@ class Problem:
     seed: int
     seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
     features: Features = NO_FEATURES
+    heads: Heads = VALUE_ALONE
 
     @property
     def minimise(self) -> bool:
@@ -72,6 +74,16 @@ def family(name: str) -> ModuleType:
     return importlib.import_module(f"models.{name}")
 
 
+FROM_THE_DATA = ("channels", "lookback", "n_steps", "n_targets", "n_outputs")  # of a network's Config
+
+
+def parameters(name: str) -> list[str]:
+    """What a configuration of family `name` may set: "model.hidden", "fit.lr", "input.normalisation", ..."""
+    network = [each.name for each in fields(family(name).Config) if each.name not in FROM_THE_DATA]
+    fit = [each.name for each in fields(training.Config)]
+    return ["input.normalisation", *(f"model.{each}" for each in network), *(f"fit.{each}" for each in fit)]
+
+
 def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
     """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
     module = family(name)
@@ -80,6 +92,7 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         lookback=params["window"]["lookback"],
         n_steps=len(problem.steps),
         n_targets=problem.table.n_targets,
+        n_outputs=problem.heads.n_outputs,
         **params["model"],
     )
     return Forecaster(
@@ -88,6 +101,7 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         problem.table.n_targets,
         params["input"]["normalisation"],
         problem.features,
+        problem.heads,
     )
 
 
@@ -117,6 +131,7 @@ class FoldScore:
         targets = table.values[:, :k]
         statistics = Statistics.fit(targets, fold.rows)
         self.name = problem.metric
+        self.heads = problem.heads
         self.truth = future_values(targets, fold.valid, problem.steps)
         starts = segment_starts(table, fold.valid)
         self.last = last_known(targets, fold.valid, starts=starts, means=statistics.mean)
@@ -126,8 +141,26 @@ class FoldScore:
              for i, season in enumerate(problem.seasons[fold.name])]
         )  # fmt: skip
 
-    def __call__(self, predicted: NDArray[np.float32]) -> float:
-        return selection(self.name, self.truth, predicted, self.last, self.scales, self.mase_scales)
+    def __call__(self, answers: Answers) -> float:
+        return self.by(self.name, answers)
+
+    def by(self, name: str, answers: Answers) -> float:
+        """Metric `name` of these answers."""
+        others = {head: answer for head, answer in answers.items() if head != "future"}
+        return selection(
+            name,
+            self.truth,
+            answers["future"],
+            self.last,
+            self.scales,
+            self.mase_scales,
+            self.heads,
+            others,
+        )
+
+    def every(self, answers: Answers) -> dict[str, float]:
+        """Each metric of the heads that answered, by name; over several targets as `selection` averages them."""
+        return {name: self.by(name, answers) for name in known_metrics(answers)}
 
 
 def segment_starts(table: Table, origins: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -179,8 +212,8 @@ class CrossValidation:
         while not all(t.finished for t in self.trainings):
             yield self._epoch()
 
-    def predict_folds(self) -> list[NDArray[np.float32]]:
-        """Each fold's predictions (N, H, K) for its own validation windows, with its best weights."""
+    def predict_folds(self) -> list[Answers]:
+        """Each fold's answers for its own validation windows, with its best weights."""
         for each in self.trainings:
             each.restore_best()
         return [predict(t.model, t.valid) for t in self.trainings if t.valid is not None]

@@ -1,21 +1,137 @@
-"""Training losses, on targets in train standard deviations. Shapes: both (B, H, K); each answers a scalar, the mean.
+"""Training losses, on targets in train standard deviations: what each head costs, and how much each window weighs.
 
-| name  | formula, e = predicted - truth                          | range  | source                               |
-|-------|---------------------------------------------------------|--------|--------------------------------------|
-| mse   | e^2                                                     | [0, ∞) | estimates the conditional mean       |
-| mae   | abs(e)                                                  | [0, ∞) | estimates the conditional median     |
-| huber | e^2/2 if abs(e) <= 1, else abs(e) - 1/2                 | [0, ∞) | Huber 1964, doi 10.1214/aoms/1177703732 |
+Of the value, e = predicted - truth, y the truth's place between the smallest (0) and largest (1) train value:
+
+| loss      | formula                                             | estimates    | source                       |
+|-----------|-----------------------------------------------------|--------------|------------------------------|
+| mse       | e^2                                                 | the mean     |                              |
+| mae       | abs(e)                                              | the median   |                              |
+| huber     | e^2/2 if abs(e) <= 1, else abs(e) - 1/2             | between them | doi.org/10.1214/aoms/1177703732 |
+| smooth_l1 | e^2/(2b) if abs(e) <= b, else abs(e) - b/2; b = 0.1 | between them | arxiv.org/abs/1504.08083     |
+| quantile  | max(-t e, (1 - t) e), t = `level`                   | the quantile | doi.org/10.2307/1913643      |
+
+All lie in [0, ∞), and so does what the direction costs: the cross-entropy, -log of the probability given to what came.
+Changes that have no class cost nothing. The quantiles cost the mean of `quantile` over their levels.
+
+| weighting  | weight of a window's step and target                                                              |
+|------------|---------------------------------------------------------------------------------------------------|
+| none       | 1                                                                                                 |
+| linear     | 1 + a y, a = `emphasis`: errors on high targets weigh more                                        |
+| step       | a where y > `threshold`, else 1                                                                   |
+| volatility | 1 / (v + 0.1), v the standard deviation of the window's one-step changes, in train deviations     |
+
+A weight column multiplies them, by its value at the last row of the past. It and `volatility` are divided by their mean
+over all train windows, so that they change no learning rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "mse": functional.mse_loss,
-    "mae": functional.l1_loss,
-    "huber": functional.huber_loss,
+from models.batches import Windows
+from models.preprocess import Forecaster
+
+_SMOOTH = 0.1  # train standard deviations
+_CALM = 0.1  # added to the volatility, so that a window that stands still does not outweigh all others
+
+
+def quantile_loss(predicted: Tensor, truth: Tensor, level: float) -> Tensor:
+    return torch.maximum(level * (truth - predicted), (1 - level) * (predicted - truth))
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {  # (predicted, truth, level) -> the same shape
+    "mse": lambda predicted, truth, _: functional.mse_loss(predicted, truth, reduction="none"),
+    "mae": lambda predicted, truth, _: functional.l1_loss(predicted, truth, reduction="none"),
+    "huber": lambda predicted, truth, _: functional.huber_loss(predicted, truth, reduction="none"),
+    "smooth_l1": lambda predicted, truth, _: functional.smooth_l1_loss(
+        predicted, truth, reduction="none", beta=_SMOOTH
+    ),
+    "quantile": quantile_loss,
 }
+WEIGHTINGS = ("none", "linear", "step", "volatility")
+
+
+class Objective:
+    """What a training minimises: the heads' losses, each by its weight, over windows, steps and targets by theirs.
+
+    `model` scales, `train` tells the range of the targets and the mean of the weights; `heads` maps head name ->
+    weight, for each head that `model` has. `steps` (H,) weigh the steps ahead, and are divided by their mean.
+    """
+
+    def __init__(
+        self,
+        model: Forecaster,
+        train: Windows,
+        *,
+        loss: str,
+        level: float,
+        heads: Mapping[str, float],
+        steps: Tensor,
+        weighting: str,
+        emphasis: float,
+        threshold: float,
+    ) -> None:
+        self.model = model
+        self.value_loss, self.level = LOSSES[loss], level
+        self.heads = heads
+        self.steps_H1 = (steps / steps.mean()).to(train.device)[:, None]
+        self.weighting, self.emphasis, self.threshold = weighting, emphasis, threshold
+        low, high = train.target_range()
+        self.low_K, self.range_K = low, torch.where(high > low, high - low, 1.0)
+        self.mean_weight = 1.0
+        if weighting == "volatility" or train.has_weights:
+            self.mean_weight = _mean_weight(self, train)
+
+    def __call__(
+        self, answers: Mapping[str, Tensor], future_BHK: Tensor, past: Tensor, weight_B: Tensor | None
+    ) -> Tensor:
+        """The mean over the batch. `answers` as `Forecaster.scaled` gives them; `future` and `past` raw."""
+        truth_BHK = self.model.scale_targets(future_BHK)
+        weight_BHK = self.weights(future_BHK, past, weight_B)
+        total = torch.zeros((), device=truth_BHK.device)
+        for name, share in self.heads.items():
+            total = total + share * (weight_BHK * self._loss(name, answers, truth_BHK, past)).mean()
+        return total
+
+    def weights(self, future_BHK: Tensor, past: Tensor, weight_B: Tensor | None) -> Tensor:
+        """(B, H, K), or what broadcasts to it."""
+        weight = self.steps_H1
+        if self.weighting in ("linear", "step"):
+            y_BHK = (future_BHK - self.low_K) / self.range_K
+            above = torch.where(y_BHK > self.threshold, self.emphasis, 1.0)
+            weight = weight * (1 + self.emphasis * y_BHK if self.weighting == "linear" else above)
+        return weight * self._of_window(past, weight_B) / self.mean_weight
+
+    def _of_window(self, past: Tensor, weight_B: Tensor | None) -> Tensor:
+        """(B, 1, K), or what broadcasts to it: the window's own part, before its mean is divided out."""
+        weight = torch.ones((), device=past.device) if weight_B is None else weight_B[:, None, None]
+        return weight / (self.model.volatility(past)[:, None] + _CALM) if self.weighting == "volatility" else weight
+
+    def _loss(self, head: str, answers: Mapping[str, Tensor], truth_BHK: Tensor, past: Tensor) -> Tensor:
+        """(B, H, K)"""
+        if head == "value":
+            return self.value_loss(answers["future"], truth_BHK, self.level)
+        heads = self.model.heads
+        if head == "quantiles":
+            each = [quantile_loss(answers["quantiles"][..., i], truth_BHK, q) for i, q in enumerate(heads.levels)]
+            return torch.stack(each).mean(dim=0)
+        change_BHK = truth_BHK - self.model.last_known(past)[:, None]
+        which_BHK, counts_BHK = heads.classify(change_BHK, heads.band / self.model.target_std)
+        logits_BCHK = answers["direction"].permute(0, 3, 1, 2)
+        return functional.cross_entropy(logits_BCHK, which_BHK, reduction="none") * counts_BHK
+
+
+def _mean_weight(objective: Objective, train: Windows) -> float:
+    """Of all train windows, in float64, so that every worker divides by the same number."""
+    total = 0.0
+    for index in torch.arange(len(train)).split(1024):
+        inputs, _ = train.gather(index)
+        weight = objective._of_window(inputs["past"], train.weights(index)).expand(
+            len(index), 1, objective.model.n_targets
+        )
+        total += float(weight.double().mean(dim=(1, 2)).sum())
+    return total / max(1, len(train)) or 1.0

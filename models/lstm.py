@@ -2,7 +2,7 @@
 
 Source: Hochreiter & Schmidhuber 1997, doi.org/10.1162/neco.1997.9.8.1735.
 Shapes: B batch, L lookback steps, C channels, D hidden units (twice as many when bidirectional), H steps ahead,
-K targets.
+K targets, O numbers for each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Config:
     lookback: int  # steps; the LSTM itself takes any
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     hidden: int = 64
     layers: int = 1
     bidirectional: bool = False
@@ -35,7 +36,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -55,5 +56,5 @@ class Model(nn.Module):
             pooled_BD = h_BLD.mean(dim=1)
         else:
             pooled_BD = last_state(h_BLD, bidirectional=self.config.bidirectional)
-        y_BHK: Tensor = self.head(pooled_BD)
-        return y_BHK
+        y_BHKO: Tensor = self.head(pooled_BD)
+        return y_BHKO

@@ -1,87 +1,95 @@
-"""How far a forecast lies from the truth: eight metrics, each with its unit, direction and source.
+"""How far a forecast lies from the truth: the metrics of the value, and all metrics by name.
 
-Shapes: N windows, H steps ahead, K targets. Everything is computed in float64. A metric that the truth leaves undefined
-(a percentage of zeros only, R² of a constant) is NaN, without a warning.
+Shapes: N windows, H steps ahead, K targets, C classes, Q quantiles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Float64s = NDArray[np.float64]
+from models.head_metrics import HEAD_METRICS, precision_recall_f1
+from models.heads import Heads
+from models.metric import Axis, Float64s, Floats, Given, Metric, mean_of
+
+VALUE_ALONE = Heads()
+Others = Mapping[str, Floats]  # what heads besides the value answered: "direction" (N, H, [K,] C), "quantiles"
+NO_OTHERS: Others = MappingProxyType({})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Given:
-    """What a metric is computed from, float64: truth (N, H), predicted (N, H), last (N, 1), mase_scale."""
-
-    truth: Float64s
-    predicted: Float64s
-    last: Float64s
-    mase_scale: float
-
-    @property
-    def error(self) -> Float64s:
-        return self.predicted - self.truth
-
-
-Axis = Literal[0] | None  # 0: each step ahead on its own; None: all windows and steps together
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Metric:
-    name: str
-    unit: Literal["target", "target^2", "%", "1"]
-    direction: Literal["min", "max"]  # what is better
-    source: str  # formula (y truth, p predicted) and reference
-    compute: Callable[[Given, Axis], Float64s]
-
-    @property
-    def minimise(self) -> bool:
-        return self.direction == "min"
-
-
-def score(truth: Floats, predicted: Floats, last: Floats, mase_scale: float) -> dict[str, float]:
-    """Every metric over all windows and steps together, by name.
+def score(
+    truth: Floats,
+    predicted: Floats,
+    last: Floats,
+    mase_scale: float,
+    heads: Heads = VALUE_ALONE,
+    others: Others = NO_OTHERS,
+) -> dict[str, float]:
+    """Every metric of the heads that answered, over all windows and steps together, by name.
 
     truth (N, H), finite, and predicted (N, H): the target's values in its unit. last (N,): the last value known when
     each window's forecast is made, for directional accuracy. mase_scale: see the function of that name.
     A forecast with a value that is not finite scores NaN or infinity wherever that value counts.
     """
-    given = _given(truth, predicted, last, mase_scale)
+    given = _given(truth, predicted, last, mase_scale, heads, others)
     with np.errstate(all="ignore"):
-        return {name: float(metric.compute(given, None)) for name, metric in METRICS.items()}
+        return {name: float(METRICS[name].compute(given, None)) for name in known_metrics(others)}
 
 
-def score_by_step(truth: Floats, predicted: Floats, last: Floats, mase_scale: float) -> dict[str, Float64s]:
-    """Every metric for each step ahead, (H,) float64 by name; arguments as for `score`."""
-    given = _given(truth, predicted, last, mase_scale)
+def score_by_step(
+    truth: Floats,
+    predicted: Floats,
+    last: Floats,
+    mase_scale: float,
+    heads: Heads = VALUE_ALONE,
+    others: Others = NO_OTHERS,
+) -> dict[str, Float64s]:
+    """The same for each step ahead, (H,) float64 by name."""
+    given = _given(truth, predicted, last, mase_scale, heads, others)
     with np.errstate(all="ignore"):
-        return {name: metric.compute(given, 0) for name, metric in METRICS.items()}
+        return {name: METRICS[name].compute(given, 0) for name in known_metrics(others)}
 
 
-def selection(name: str, truth: Floats, predicted: Floats, last: Floats, scales: Floats, mase_scales: Floats) -> float:
+def known_metrics(others: Iterable[str]) -> list[str]:
+    """The metrics that can be computed where these heads answered besides the value."""
+    return [name for name, metric in METRICS.items() if metric.head in ("value", *others)]
+
+
+def selection(
+    name: str,
+    truth: Floats,
+    predicted: Floats,
+    last: Floats,
+    scales: Floats,
+    mase_scales: Floats,
+    heads: Heads = VALUE_ALONE,
+    others: Others = NO_OTHERS,
+) -> float:
     """The one number that ranks trials: metric `name` of truth and predicted (N, H, K), last (N, K).
 
     One target: the metric in that target's unit. Several: each target is first divided by its scale (K,), the standard
     deviation of its train rows, so that all weigh the same, and the mean over targets is returned. Targets whose truth
-    leaves the metric undefined are left out of that mean. NaN where a prediction is not finite.
+    leaves the metric undefined are left out of that mean. NaN where a prediction is not finite, or where the head that
+    the metric judges did not answer.
     """
-    if not np.isfinite(predicted).all():
-        return float("nan")
     metric, n_targets = METRICS[name], truth.shape[2]
+    judged = predicted if metric.head == "value" else others.get(metric.head)
+    if judged is None or not np.isfinite(judged).all():
+        return float("nan")
     values = np.empty(n_targets)
     for k in range(n_targets):
         scale = float(scales[k]) if n_targets > 1 else 1.0
         true, guess, known = (np.asarray(part[..., k], np.float64) / scale for part in (truth, predicted, last))
+        own = {head: answer[:, :, k] / (scale if head == "quantiles" else 1.0) for head, answer in others.items()}
+        own_heads = replace(heads, band=heads.band / scale)
         with np.errstate(all="ignore"):
-            values[k] = metric.compute(_given(true, guess, known, float(mase_scales[k]) / scale), None)
+            given = _given(true, guess, known, float(mase_scales[k]) / scale, own_heads, own)
+            values[k] = metric.compute(given, None)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 
@@ -102,10 +110,12 @@ def mase_scale(values: Floats, rows: NDArray[np.int64], segments: NDArray[np.int
     may_count &= segment_of >= 0
     pairs = may_count[season:] & may_count[:-season] & (segment_of[season:] == segment_of[:-season])
     known = np.where(may_count, values, 0.0).astype(np.float64)
-    return float(_mean(np.abs(known[season:] - known[:-season]), None, where=pairs))
+    return float(mean_of(np.abs(known[season:] - known[:-season]), None, where=pairs))
 
 
-def _given(truth: Floats, predicted: Floats, last: Floats, scale: float) -> Given:
+def _given(
+    truth: Floats, predicted: Floats, last: Floats, scale: float, heads: Heads = VALUE_ALONE, others: Others = NO_OTHERS
+) -> Given:
     if truth.shape != predicted.shape or truth.ndim != 2 or last.shape != truth.shape[:1]:
         raise ValueError(
             "truth and predicted must be (windows, steps) alike, and last (windows,), got "
@@ -116,23 +126,13 @@ def _given(truth: Floats, predicted: Floats, last: Floats, scale: float) -> Give
         predicted=np.asarray(predicted, np.float64),
         last=np.asarray(last, np.float64)[:, None],
         mase_scale=float(scale),
+        heads=heads,
+        **{head: np.asarray(answer, np.float64) for head, answer in others.items()},
     )
 
 
-def _mean(values: Float64s, axis: Axis, where: NDArray[np.bool_] | None = None) -> Float64s:
-    """Mean of those `where` is true; NaN where nothing is left."""
-    if where is None:
-        count = np.asarray(values.size if axis is None else values.shape[0], np.float64)
-        total = values.sum(axis=axis)
-    else:
-        count = where.sum(axis=axis, dtype=np.float64)
-        total = values.sum(axis=axis, where=where)
-    mean: Float64s = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-    return mean
-
-
 def _mse(given: Given, axis: Axis) -> Float64s:
-    return _mean(np.square(given.error), axis)
+    return mean_of(np.square(given.error), axis)
 
 
 def _rmse(given: Given, axis: Axis) -> Float64s:
@@ -140,19 +140,19 @@ def _rmse(given: Given, axis: Axis) -> Float64s:
 
 
 def _mae(given: Given, axis: Axis) -> Float64s:
-    return _mean(np.abs(given.error), axis)
+    return mean_of(np.abs(given.error), axis)
 
 
 def _mape(given: Given, axis: Axis) -> Float64s:
     """Leaves out window-steps whose truth is 0, where a percentage means nothing; NaN if nothing is left."""
     some = given.truth != 0
-    return 100 * _mean(np.abs(given.error / np.where(some, given.truth, 1.0)), axis, where=some)
+    return 100 * mean_of(np.abs(given.error / np.where(some, given.truth, 1.0)), axis, where=some)
 
 
 def _smape(given: Given, axis: Axis) -> Float64s:
     """Truth and forecast both 0 count as no error."""
     size = np.abs(given.truth) + np.abs(given.predicted)
-    return 200 * _mean(np.abs(given.error) / np.where(size == 0, 1.0, size), axis)
+    return 200 * mean_of(np.abs(given.error) / np.where(size == 0, 1.0, size), axis)
 
 
 def _mase(given: Given, axis: Axis) -> Float64s:
@@ -162,7 +162,7 @@ def _mase(given: Given, axis: Axis) -> Float64s:
 def _r2(given: Given, axis: Axis) -> Float64s:
     """NaN where the truth is constant."""
     if not given.truth.size:
-        return _mean(given.truth, axis)
+        return mean_of(given.truth, axis)
     varies = given.truth.max(axis=axis) > given.truth.min(axis=axis)
     spread = np.square(given.truth - given.truth.mean(axis=axis)).sum(axis=axis)
     part = np.divide(np.square(given.error).sum(axis=axis), spread, out=np.full(np.shape(spread), np.nan), where=varies)
@@ -173,9 +173,32 @@ def _directional_accuracy(given: Given, axis: Axis) -> Float64s:
     """Truth without a change does not count; a forecast without one is wrong."""
     change = np.sign(given.truth - given.last)
     right = change == np.sign(given.predicted - given.last)
-    return _mean(right.astype(np.float64), axis, where=change != 0)
+    return mean_of(right.astype(np.float64), axis, where=change != 0)
 
 
+def _pearson(given: Given, axis: Axis) -> Float64s:
+    """NaN where truth or forecast is constant."""
+    if not given.truth.size:
+        return mean_of(given.truth, axis)
+    true, guess = (each - each.mean(axis=axis) for each in (given.truth, given.predicted))
+    spread = np.sqrt(np.square(true).sum(axis=axis) * np.square(guess).sum(axis=axis))
+    size = np.sqrt(np.square(given.truth).sum(axis=axis) * np.square(given.predicted).sum(axis=axis))
+    varies = spread > 1e-12 * size  # else nothing but rounding
+    shared = (true * guess).sum(axis=axis)
+    return np.asarray(np.divide(shared, spread, out=np.full(np.shape(spread), np.nan), where=varies))
+
+
+def _sign(figure: Literal["precision", "recall", "f1"]) -> Callable[[Given, Axis], Float64s]:
+    """Of "up" by the value: p > last; a truth without a change does not count."""
+
+    def compute(given: Given, axis: Axis) -> Float64s:
+        change = given.truth - given.last
+        return precision_recall_f1(given.predicted > given.last, change > 0, change != 0, axis)[figure]
+
+    return compute
+
+
+_SIGN = "up by the value: p > last, of those where y ≠ last; van Rijsbergen 1979, Information Retrieval, chapter 7"
 _HYNDMAN = "Hyndman & Koehler 2006, doi.org/10.1016/j.ijforecast.2006.03.001"
 
 METRICS: dict[str, Metric] = {
@@ -221,5 +244,16 @@ METRICS: dict[str, Metric] = {
             "doi.org/10.1080/07350015.1992.10509922",
             compute=_directional_accuracy,
         ),
+        Metric(
+            name="pearson",
+            unit="1",
+            direction="max",
+            source="correlation of p and y; Pearson 1895, doi.org/10.1098/rspl.1895.0041",
+            compute=_pearson,
+        ),
+        Metric(name="sign_precision", unit="1", direction="max", source=_SIGN, compute=_sign("precision")),
+        Metric(name="sign_recall", unit="1", direction="max", source=_SIGN, compute=_sign("recall")),
+        Metric(name="sign_f1", unit="1", direction="max", source=_SIGN, compute=_sign("f1")),
+        *HEAD_METRICS,
     )
 }

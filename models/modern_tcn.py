@@ -3,7 +3,7 @@
 Source: Luo & Wang 2024, openreview.net/forum?id=vpJMJerXHU, with two changes: layer norm over features in place of
 batch norm, so that the rows of a batch do not mix, and weights that the channels share in all but the mixing of them.
 Shapes: B batch, L lookback steps, C channels, P steps of a patch, N patches, D features, H steps ahead, K targets (the
-first K channels).
+first K channels), O numbers for each.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Config:
     lookback: int  # steps
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     patch: int = 8  # steps; patches overlap by half
     features: int = 32  # of each patch
     kernel: int = 25  # patches that a large kernel sees
@@ -46,7 +47,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -54,13 +55,13 @@ class Model(nn.Module):
         self.embed = nn.Linear(config.patch, config.features)
         self.blocks = nn.Sequential(*(Block(config) for _ in range(config.blocks)))
         self.dropout = nn.Dropout(config.dropout)
-        self.head = nn.Linear(config.patches * config.features, config.n_steps)
+        self.head = nn.Linear(config.patches * config.features, config.n_steps * config.n_outputs)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         state_BCND = self.blocks(self.embed(self._patches(x_BLC)))
-        state_BKO = state_BCND[:, : self.config.n_targets].flatten(2)
-        y_BHK: Tensor = self.head(self.dropout(state_BKO)).transpose(1, 2)
-        return y_BHK
+        state_BKD = state_BCND[:, : self.config.n_targets].flatten(2)
+        y_BKHO: Tensor = self.head(self.dropout(state_BKD)).unflatten(2, (self.config.n_steps, -1))
+        return y_BKHO.transpose(1, 2)
 
     def _patches(self, x_BLC: Tensor) -> Tensor:
         """(B, C, N, P)"""

@@ -23,12 +23,14 @@ from torch import Tensor, nn
 
 from models.extras import explain, extras
 from models.features import Features, compute, over_table
+from models.heads import Heads
 
 LIMIT = 30.0
 FARTHEST = 1e4
 NORMALISATIONS = ("none", "last", "mean_std")
 Normalisation = Literal["none", "last", "mean_std"]
 NO_FEATURES = Features()
+VALUE_ALONE = Heads()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -99,6 +101,7 @@ class Forecaster(nn.Module):
         n_targets: int,
         normalisation: Normalisation,
         features: Features = NO_FEATURES,
+        heads: Heads = VALUE_ALONE,
     ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
@@ -107,6 +110,7 @@ class Forecaster(nn.Module):
         self.n_targets = n_targets
         self.normalisation = normalisation
         self.features = features
+        self.heads = heads
         self.mean: Tensor
         self.std: Tensor
         self.flagged: Tensor
@@ -124,23 +128,59 @@ class Forecaster(nn.Module):
         return len(statistics.mean) + len(statistics.feature_mean) + len(statistics.flagged)
 
     def forward(self, past: Tensor) -> Tensor:
-        return self.in_units(self.scaled(past))
+        return self.answers(past)["future"]
 
-    def scaled(self, past: Tensor) -> Tensor:
-        """The answer (B, H, K) in train standard deviations from the train mean: what the loss compares."""
+    def answers(self, past: Tensor) -> dict[str, Tensor]:
+        """ "future", and of what heads there are "quantiles", in each target's unit, and "direction", probabilities."""
+        return self._in_units(self.scaled(past))
+
+    def answer_shapes(self, n_steps: int) -> dict[str, tuple[int, ...]]:
+        """Of what `answers` gives, by name, without the batch."""
+        value = (n_steps, self.n_targets)
+        shapes: dict[str, tuple[int, ...]] = {"future": value}
+        if self.heads.direction:
+            shapes["direction"] = (*value, len(self.heads.classes))
+        if self.heads.levels:
+            shapes["quantiles"] = (*value, len(self.heads.levels))
+        return shapes
+
+    def scaled(self, past: Tensor) -> dict[str, Tensor]:
+        """What the losses compare: "future" (B, H, K) in train standard deviations from the train mean, and of what
+        heads there are "quantiles" (B, H, K, Q) likewise and "direction" (B, H, K, C) as logits."""
         x_BLC, shift_B1F, scale_B1F = self._prepare(past)
         return self._give_back(self.network(x_BLC), shift_B1F, scale_B1F)
 
     @property
     def extras(self) -> dict[str, str]:
-        """What the network can tell besides its answer, name -> what it is; `explain` tells it."""
-        return extras(self.network)
+        """What is told besides the value, by the other heads and by the network, name -> what it is."""
+        return {**self.heads.extras, **extras(self.network)}
 
     def explain(self, past: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The answer, as `forward` gives it, and each of `extras`."""
         x_BLC, shift_B1F, scale_B1F = self._prepare(past)
-        y_BHK, told = explain(self.network, x_BLC)
-        return self.in_units(self._give_back(y_BHK, shift_B1F, scale_B1F)), told
+        numbers_BHKO, told = explain(self.network, x_BLC)
+        answers = self._in_units(self._give_back(numbers_BHKO, shift_B1F, scale_B1F))
+        return answers.pop("future"), answers | told
+
+    def last_known(self, past: Tensor) -> Tensor:
+        """The targets' last known values (B, K), in train standard deviations; 0 where the window knows none."""
+        x_BLK, valid_BLK = self._targets(past)
+        return self._last(x_BLK, valid_BLK)[:, 0]
+
+    def volatility(self, past: Tensor) -> Tensor:
+        """The standard deviation (B, K) of the targets' known one-step changes, in train standard deviations."""
+        x_BLK, valid_BLK = self._targets(past)
+        known = valid_BLK[:, 1:] & valid_BLK[:, :-1]
+        change = torch.where(known, x_BLK[:, 1:] - x_BLK[:, :-1], 0.0)
+        count = known.sum(dim=1).clamp(min=1)
+        mean = change.sum(dim=1) / count
+        return (torch.where(known, change - mean[:, None], 0.0).square().sum(dim=1) / count).sqrt()
+
+    def _targets(self, past: Tensor) -> tuple[Tensor, Tensor]:
+        """The targets' own past of the lookback (B, L, K), scaled, 0 where missing; where it is known."""
+        past_BLK = past[:, self.features.reach :, : self.n_targets]
+        valid_BLK = (past_BLK - past_BLK) == 0
+        return torch.where(valid_BLK, self.scale_targets(past_BLK), 0.0), valid_BLK
 
     def _prepare(self, past_BLF: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What the network sees (B, L, C), and what was taken off the window and divided out of it."""
@@ -177,29 +217,51 @@ class Forecaster(nn.Module):
             value_BLP = torch.where(levels, value_BLP / scale_B1F[:, :, columns], value_BLP)
         return torch.where(known_BLP, value_BLP, 0.0)
 
-    def _give_back(self, y_BHK: Tensor, shift_B1F: Tensor | None, scale_B1F: Tensor | None) -> Tensor:
-        y_BHK = y_BHK.float()
-        if scale_B1F is not None:
-            y_BHK = y_BHK * scale_B1F[:, :, : self.n_targets]
-        if shift_B1F is not None:
-            y_BHK = y_BHK + shift_B1F[:, :, : self.n_targets]
-        return y_BHK
+    def _give_back(self, numbers_BHKO: Tensor, shift_B1F: Tensor | None, scale_B1F: Tensor | None) -> dict[str, Tensor]:
+        """The network's numbers as answers, with what was taken off the window: see `scaled`."""
+        answers = self.heads.split(numbers_BHKO)
+        for name in ("future", "quantiles") if self.heads.levels else ("future",):
+            y = answers[name]
+            trailing = (...,) + (None,) * (y.ndim - 3)
+            if scale_B1F is not None:
+                y = y * scale_B1F[:, :, : self.n_targets][trailing]
+            if shift_B1F is not None:
+                y = y + shift_B1F[:, :, : self.n_targets][trailing]
+            answers[name] = y
+        return answers
+
+    def _in_units(self, answers: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = {"future": self.in_units(answers["future"])}
+        if self.heads.direction:
+            found["direction"] = answers["direction"].softmax(dim=3)
+        if self.heads.levels:
+            found["quantiles"] = self.in_units(answers["quantiles"].transpose(2, 3)).transpose(2, 3)
+        return found
 
     def in_units(self, y_BHK: Tensor) -> Tensor:
-        return y_BHK * self.std[: self.n_targets] + self.mean[: self.n_targets]
+        return y_BHK * self.target_std + self.mean[: self.n_targets]
 
     def scale_targets(self, future_BHK: Tensor) -> Tensor:
         """Targets in their unit -> what `scaled` should have answered."""
-        return (future_BHK - self.mean[: self.n_targets]) / self.std[: self.n_targets]
+        return (future_BHK - self.mean[: self.n_targets]) / self.target_std
+
+    @property
+    def target_std(self) -> Tensor:
+        """(K,)"""
+        return self.std[: self.n_targets]
 
     def _window(self, x_BLF: Tensor, valid_BLF: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.normalisation == "none":
             return None, None
         if self.normalisation == "last":
-            steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
-            last_known = (steps * valid_BLF).amax(dim=1, keepdim=True)  # 0 where nothing is known: x is 0 there
-            return x_BLF.gather(1, last_known), None
+            return self._last(x_BLF, valid_BLF), None
         count = valid_BLF.sum(dim=1, keepdim=True).clamp(min=1).to(x_BLF.dtype)
         mean = x_BLF.sum(dim=1, keepdim=True) / count
         variance = torch.where(valid_BLF, x_BLF - mean, 0.0).square().sum(dim=1, keepdim=True) / count
         return mean, (variance + 1e-5).sqrt()
+
+    @staticmethod
+    def _last(x_BLF: Tensor, valid_BLF: Tensor) -> Tensor:
+        """(B, 1, F): each column's last known value; 0 where nothing is known, as x is there."""
+        steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
+        return x_BLF.gather(1, (steps * valid_BLF).amax(dim=1, keepdim=True))

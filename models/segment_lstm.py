@@ -3,7 +3,7 @@
 Source: Lin et al. 2023 (SegRNN), arxiv.org/abs/2308.11200, with an LSTM for its GRU. Each target is answered from its
 own past, by weights that all targets share; its normalisation ("last") is `models.preprocess`'s.
 Shapes: B batch, L lookback steps, C channels, S steps of a segment, N = ceil(L / S) past and M = ceil(H / S) future
-segments, D hidden units, H steps ahead, K targets (the first K channels).
+segments, D hidden units, H steps ahead, K targets (the first K channels), O numbers for each.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Config:
     lookback: int  # steps; a first segment that is not full is filled up with the window's first value
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     segment: int = 24  # steps
     hidden: int = 128
     dropout: float = 0.1  # before the last map
@@ -38,7 +39,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K), each target from its own past alone."""
+    """(B, L, C) -> (B, H, K, O), each target from its own past alone."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -49,7 +50,7 @@ class Model(nn.Module):
         self.position_MD = nn.Parameter(0.02 * torch.randn(self.ahead, half))
         self.channel_KD = nn.Parameter(0.02 * torch.randn(config.n_targets, half))
         self.dropout = nn.Dropout(config.dropout)
-        self.answer = nn.Linear(config.hidden, config.segment)
+        self.answer = nn.Linear(config.hidden, config.segment * config.n_outputs)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         segment, targets, ahead = self.config.segment, self.config.n_targets, self.ahead
@@ -68,5 +69,7 @@ class Model(nn.Module):
         query = query_KMD.expand(x_BLC.shape[0], -1, -1, -1).flatten(0, 2)[:, None]
         states = [each.repeat_interleave(ahead, dim=1) for each in (h, c)]
         y_R1D, _ = self.lstm(query, (states[0], states[1]))
-        y_BKH: Tensor = self.answer(self.dropout(y_R1D[:, 0])).view(-1, targets, ahead * segment)
-        return y_BKH[:, :, : self.config.n_steps].transpose(1, 2)
+        y_BKHO: Tensor = self.answer(self.dropout(y_R1D[:, 0])).view(
+            -1, targets, ahead * segment, self.config.n_outputs
+        )
+        return y_BKHO[:, :, : self.config.n_steps].transpose(1, 2)

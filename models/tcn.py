@@ -1,7 +1,7 @@
 """Temporal convolutional network: residual blocks of two causal convolutions, the dilation doubled from block to block.
 
 Source: Bai, Kolter & Koltun 2018, arxiv.org/abs/1803.01271.
-Shapes: B batch, L lookback steps, C channels, D filters, H steps ahead, K targets.
+Shapes: B batch, L lookback steps, C channels, D filters, H steps ahead, K targets, O numbers for each.
 
 Only the last step's state is read, and it depends on few of the others: block i is needed at every 2^i-th step, counted
 back from the last. So the convolutions run on those alone, undilated, with the second one of each block at stride 2:
@@ -29,6 +29,7 @@ class Config:
     lookback: int  # steps; the network itself takes any, and sees `receptive_field` of them
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     filters: int = 64
     layers: int = 5  # blocks
     kernel: int = 5
@@ -55,7 +56,7 @@ def receptive_field(config: Any) -> int:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -65,8 +66,8 @@ class Model(nn.Module):
 
     def forward(self, x_BLC: Tensor) -> Tensor:
         state_BDM = self.blocks(x_BLC.transpose(1, 2))
-        y_BHK: Tensor = self.head(state_BDM[:, :, -1])
-        return y_BHK
+        y_BHKO: Tensor = self.head(state_BDM[:, :, -1])
+        return y_BHKO
 
 
 def blocks(config: Any, *, dense: bool) -> nn.Sequential:

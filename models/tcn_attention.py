@@ -1,7 +1,7 @@
 """TCN with attention: the temporal convolutional network's states of all steps, pooled by multi-head attention.
 
 Sources: Bai, Kolter & Koltun 2018, arxiv.org/abs/1803.01271; Vaswani et al. 2017, arxiv.org/abs/1706.03762.
-Shapes: B batch, L lookback steps, C channels, D filters, H steps ahead, K targets.
+Shapes: B batch, L lookback steps, C channels, D filters, H steps ahead, K targets, O numbers for each.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Config:
     lookback: int  # steps; the network itself takes any
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     filters: int = 64
     layers: int = 4  # blocks
     kernel: int = 3
@@ -40,7 +41,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C) -> (B, H, K)."""
+    """(B, L, C) -> (B, H, K, O)."""
 
     extras: ClassVar = {"attention": "(B, L): how much each step of the window weighs in the answer; rows sum to 1"}
 

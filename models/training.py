@@ -27,14 +27,16 @@ from torch import Tensor, nn
 
 from models import parallel
 from models.batches import Windows
-from models.losses import LOSSES
+from models.losses import LOSSES, WEIGHTINGS, Objective
 from models.preprocess import Forecaster
 
-Metric = Callable[[NDArray[np.float32]], float]  # predictions (N, H, K) for the validation windows -> value
+Answers = dict[str, NDArray[np.float32]]  # "future" (N, H, K), and what other heads answer
+Metric = Callable[[Answers], float]  # of the answers for the validation windows
 
 _MIN_PART = 0.01  # a cosine ends at this part of the learning rate
 _PLATEAU_FACTOR, _PLATEAU_PATIENCE = 0.5, 2
 EVAL_BATCH = 1024
+_HEAD_WEIGHTS = ("value_weight", "direction_weight", "quantiles_weight")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +48,15 @@ class Config:
     lr: float = 2e-3
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4  # decoupled for adamw, L2 for adam
-    loss: Literal["mse", "mae", "huber"] = "mae"
+    loss: Literal["mse", "mae", "huber", "smooth_l1", "quantile"] = "mae"  # of the value: see models.losses
+    level: float = 0.5  # of the quantile loss
+    weighting: Literal["none", "linear", "step", "volatility"] = "none"  # of the windows, steps and targets: see there
+    emphasis: float = 1.0
+    threshold: float = 0.5  # between the smallest (0) and the largest (1) target
+    value_weight: float = 1.0  # of the heads' losses, where there are such heads
+    direction_weight: float = 1.0
+    quantiles_weight: float = 1.0
+    step_weights: str = ""  # of the steps ahead, "1 1 2"; empty: all alike
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     warmup_epochs: float = 0.5  # the learning rate grows linearly from 0 over this long
     clip_norm: float = 1.0  # largest norm of all gradients together
@@ -61,17 +71,36 @@ class Config:
         for name in ("lr", "clip_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0 and finite, got {name}={getattr(self, name)}")
-        for name in ("weight_decay", "warmup_epochs", "min_delta"):
+        for name in ("weight_decay", "warmup_epochs", "min_delta", "emphasis", *_HEAD_WEIGHTS):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be at least 0 and finite, got {name}={getattr(self, name)}")
         for name, known in (
             ("optimizer", ("adamw", "adam")),
             ("loss", tuple(LOSSES)),
+            ("weighting", WEIGHTINGS),
             ("schedule", ("cosine", "plateau", "constant")),
             ("precision", ("auto", "float32", "bfloat16")),
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {name}={getattr(self, name)!r}")
+        for name in ("level", "threshold"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie between 0 and 1, got {name}={getattr(self, name)}")
+        self.weights_of_steps(None)
+
+    def weights_of_steps(self, n_steps: int | None) -> list[float]:
+        """One for each step ahead; ValueError where `step_weights` says something else. None: as many as it names."""
+        try:
+            weights = [float(word) for word in self.step_weights.split()]
+        except (AttributeError, ValueError):
+            weights = [-1.0]
+        if any(not 0 <= weight < math.inf for weight in weights) or (weights and not any(weights)):
+            raise ValueError(f'step_weights must be weights like "1 1 2", got {self.step_weights!r}')
+        if n_steps is not None and len(weights) not in (0, n_steps):
+            raise ValueError(
+                f"step_weights must name one weight for each of {n_steps} steps, got {self.step_weights!r}"
+            )
+        return weights or [1.0] * (n_steps or 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,7 +146,7 @@ class Training:
         self.best = math.inf
         self.best_number = 0
         self.best_weights: dict[str, Tensor] = {}
-        self.loss = LOSSES[config.loss]
+        self.objective = _objective(model, train, config)
         self.step_module = parallel.wrap(_Scaled(model))
         optimizer = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
@@ -209,8 +238,8 @@ class Training:
             share, weight = parallel.share(batch)
             inputs, future_BHK = self.train.gather(share)
             with self._autocast():
-                predicted_BHK = self.step_module(**inputs)
-            loss = self.loss(predicted_BHK, self.model.scale_targets(future_BHK)) * weight
+                answers = self.step_module(**inputs)
+            loss = self.objective(answers, future_BHK, inputs["past"], self.train.weights(share)) * weight
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
@@ -237,21 +266,39 @@ class Training:
         return _autocast(self.train.device, self.config.precision)
 
 
-def predict(model: Forecaster, windows: Windows, *, precision: str = "float32") -> NDArray[np.float32]:
-    """Answers (N, H, K) float32 in the target's unit for every window, in order, on every rank."""
+def _objective(model: Forecaster, train: Windows, config: Config) -> Objective:
+    heads = {"value": model.heads.value, "direction": model.heads.direction, "quantiles": bool(model.heads.levels)}
+    return Objective(
+        model,
+        train,
+        loss=config.loss,
+        level=config.level,
+        heads={name: getattr(config, f"{name}_weight") for name, there in heads.items() if there},
+        steps=torch.tensor(config.weights_of_steps(len(train.steps))),
+        weighting=config.weighting,
+        emphasis=config.emphasis,
+        threshold=config.threshold,
+    )
+
+
+def predict(model: Forecaster, windows: Windows, *, precision: str = "float32") -> Answers:
+    """What `Forecaster.answers` gives for every window, in order, on every rank: float32 by head, windows first."""
     was_training = model.training
     model.eval()
     mine = parallel.my_slice(len(windows))
-    parts = []
+    parts: list[dict[str, Tensor]] = []
     with torch.inference_mode(), _autocast(windows.device, precision):
         for batch in torch.arange(len(windows))[mine].split(EVAL_BATCH):
             inputs, _ = windows.gather(batch)
-            parts.append(model(**inputs))
+            parts.append(model.answers(**inputs))
     model.train(was_training)
-    shape = (0, len(windows.steps), model.n_targets)
-    answers = torch.cat(parts) if parts else torch.zeros(shape, device=windows.device)
-    gathered: NDArray[np.float32] = parallel.gather(answers, len(windows)).float().cpu().numpy()
-    return gathered
+    answers = {}
+    for name, shape in model.answer_shapes(len(windows.steps)).items():
+        mine_of_it = (
+            torch.cat([part[name] for part in parts]) if parts else torch.zeros(0, *shape, device=windows.device)
+        )
+        answers[name] = parallel.gather(mine_of_it, len(windows)).float().cpu().numpy()
+    return answers
 
 
 class _Scaled(nn.Module):
@@ -261,7 +308,7 @@ class _Scaled(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, **inputs: Tensor) -> Tensor:
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
         return self.model.scaled(**inputs)
 
 

@@ -29,6 +29,7 @@ from models.preprocess import FARTHEST
 
 BATCHES = (1, 2, 17, 1024)
 _CHUNK = 1024
+IN_UNITS = (OUTPUT, "quantiles")  # outputs in the targets' units
 
 Inputs = Mapping[str, NDArray[Any]]  # of N windows, by name
 
@@ -87,16 +88,23 @@ def prove(
     """
     session = open_session(graph)
     model = model.cpu().eval()
-    checks = []
-    for batch in BATCHES:
-        rows = inputs if batch == max(BATCHES) else part(inputs, slice(64 * batch))
-        checks.append(_compare("holdout", model, session, rows, batch, targets, mean, std, tolerance))
-        checks += _compare_extras("holdout", model, session, rows, batch, tolerance)
-    for name, rows in edge_rows(inputs, mean, std).items():
+    checks: list[Check] = []
+    for name, rows in {"holdout": inputs, **edge_rows(inputs, mean, std)}.items():
         for batch in BATCHES:
-            tiled = part(rows, np.arange(max(batch, count(rows))) % count(rows))
-            checks.append(_compare(name, model, session, tiled, batch, targets, mean, std, tolerance))
-            checks += _compare_extras(name, model, session, tiled, batch, tolerance)
+            if name != "holdout":
+                tried = part(rows, np.arange(max(batch, count(rows))) % count(rows))
+            else:
+                tried = part(rows, slice(None if batch == max(BATCHES) else 64 * batch))
+            case = _Case(
+                rows=name,
+                batch=batch,
+                inputs=tried,
+                scale_K=std[: len(targets)],
+                centre_K=mean[: len(targets)],
+                targets=targets,
+                tolerance=tolerance,
+            )
+            checks += _compare(case, model, session)
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
 
 
@@ -171,81 +179,63 @@ def measure(graph: Path) -> dict[str, float]:
     return costs
 
 
-def _compare(
-    name: str,
-    model: nn.Module,
-    session: onnxruntime.InferenceSession,
-    inputs: Inputs,
-    batch: int,
-    targets: tuple[str, ...],
-    mean: NDArray[np.float64],
-    std: NDArray[np.float64],
-    tolerance: float,
-) -> Check:
-    onnx_NHK = answers(session, inputs, batch).astype(np.float64)
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Case:
+    """One set of rows at one batch size."""
+
+    rows: str
+    batch: int
+    inputs: Inputs
+    scale_K: NDArray[np.float64]  # of the targets, in the train rows
+    centre_K: NDArray[np.float64]
+    targets: tuple[str, ...]
+    tolerance: float
+
+    def check(self, output: str, onnx: NDArray[np.float64], expected: NDArray[np.float64]) -> Check:
+        """Both answers (N, H, K, ...) of an output in the targets' unit, or of anything else as it is."""
+        error, allowed = np.abs(onnx - expected), np.full(onnx.shape, self.tolerance)
+        if output in IN_UNITS:
+            trailing = (..., *(None,) * (onnx.ndim - 3))
+            scale, centre = self.scale_K[trailing], self.centre_K[trailing]
+            away = np.maximum(np.maximum(1.0, np.abs(expected - centre) / scale), self._reach()[trailing])
+            spacing = np.spacing(np.abs(expected).astype(np.float32)).astype(np.float64) / scale
+            error, allowed = error / scale, allowed * (away if self.rows != "holdout" else 1.0) + 2 * spacing
+        error = np.where(np.isfinite(onnx) & np.isfinite(expected), error, np.inf)
+        at = np.unravel_index(int((error / allowed).argmax()), error.shape)
+        return Check(
+            rows=self.rows,
+            output=output,
+            batch=self.batch,
+            compared=count(self.inputs),
+            error=float(error.max()),
+            allowed=float(allowed[at]),
+            worst=f"window {at[0]}, {self._place(output, at)}: onnx {onnx[at]:.9g}, torch {expected[at]:.9g}",
+            passed=bool((error <= allowed).all()),
+        )
+
+    def _reach(self) -> NDArray[np.float64]:
+        """(N, 1, K): how far each window's past lies from the mean, in standard deviations."""
+        past = self.inputs["past"][:, :, : len(self.scale_K)]
+        reach = np.abs(np.where(np.isfinite(past), past, self.centre_K) - self.centre_K) / self.scale_K
+        farthest: NDArray[np.float64] = np.minimum(reach, FARTHEST).max(axis=1, keepdims=True)
+        return farthest
+
+    def _place(self, output: str, at: tuple[Any, ...]) -> str:
+        if output == OUTPUT:
+            return f"output {at[1] + 1}, target {self.targets[at[2]]}"
+        return f"{output}[{', '.join(str(int(i)) for i in at[1:])}]"
+
+
+def _compare(case: _Case, model: nn.Module, session: onnxruntime.InferenceSession) -> Iterator[Check]:
+    """The value, and what the model tells besides: quantiles like the value, shares and weights as they are."""
     with torch.inference_mode():
-        parts = [model(**chunk) for chunk in _chunks(inputs)]
-    torch_NHK = torch.cat(parts).numpy().astype(np.float64)
-    scale = std[: len(targets)]
-    centre = mean[: len(targets)]
-    away = np.maximum(1.0, np.abs(torch_NHK - centre) / scale)
-    past = inputs["past"]
-    reach = np.abs(np.where(np.isfinite(past), past, mean)[:, :, : len(targets)] - centre) / scale
-    away = np.maximum(away, np.minimum(reach, FARTHEST).max(axis=1, keepdims=True))
-    spacing = np.spacing(np.abs(torch_NHK).astype(np.float32)).astype(np.float64) / scale
-    allowed = tolerance * (away if name != "holdout" else 1.0) + 2 * spacing
-    error = np.abs(onnx_NHK - torch_NHK) / scale
-    error = np.where(np.isfinite(onnx_NHK) & np.isfinite(torch_NHK), error, np.inf)
-    n, h, k = np.unravel_index(int((error / allowed).argmax()), error.shape)
-    found = f"onnx {onnx_NHK[n, h, k]:.9g}, torch {torch_NHK[n, h, k]:.9g}"
-    return Check(
-        rows=name,
-        output=OUTPUT,
-        batch=batch,
-        compared=count(inputs),
-        error=float(error.max()),
-        allowed=float(allowed[n, h, k]),
-        worst=f"window {n}, output {h + 1}, target {targets[k]}: {found}",
-        passed=bool((error <= allowed).all()),
-    )
+        parts = [explain(model, **chunk) for chunk in _chunks(case.inputs)]
+    for output in (OUTPUT, *extras(model)):
+        expected = torch.cat([answer if output == OUTPUT else told[output] for answer, told in parts])
+        found = answers(session, case.inputs, case.batch, output)
+        yield case.check(output, found.astype(np.float64), expected.numpy().astype(np.float64))
 
 
 def _chunks(inputs: Inputs) -> Iterator[dict[str, torch.Tensor]]:
     for i in range(0, count(inputs), _CHUNK):
         yield {name: torch.from_numpy(values) for name, values in part(inputs, slice(i, i + _CHUNK)).items()}
-
-
-def _compare_extras(
-    name: str,
-    model: nn.Module,
-    session: onnxruntime.InferenceSession,
-    inputs: Inputs,
-    batch: int,
-    tolerance: float,
-) -> list[Check]:
-    """The same of what the model tells besides its answer: shares and weights, compared as they are."""
-    if not extras(model):
-        return []
-    with torch.inference_mode():
-        parts = [explain(model, **chunk)[1] for chunk in _chunks(inputs)]
-    checks = []
-    for output in extras(model):
-        expected = torch.cat([part[output] for part in parts]).numpy().astype(np.float64)
-        found = answers(session, inputs, batch, output).astype(np.float64)
-        error = np.abs(found - expected)
-        error = np.where(np.isfinite(error), error, np.inf)
-        at = np.unravel_index(int(error.argmax()), error.shape)
-        place = ", ".join(str(int(i)) for i in at[1:])
-        checks.append(
-            Check(
-                rows=name,
-                output=output,
-                batch=batch,
-                compared=count(inputs),
-                error=float(error.max()),
-                allowed=tolerance,
-                worst=f"window {at[0]}, {output}[{place}]: onnx {found[at]:.9g}, torch {expected[at]:.9g}",
-                passed=bool(error.max() <= tolerance),
-            )
-        )
-    return checks

@@ -23,6 +23,11 @@ from data.errors import InputError, nearest
 
 Scheme = Literal["auto", "walk_forward", "sliding", "blocked", "grouped"]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
+MetricName = Literal[
+    "auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "pearson",
+    "directional_accuracy", "sign_precision", "sign_recall", "sign_f1",
+    "direction_accuracy", "direction_precision", "direction_recall", "direction_f1", "log_loss", "pinball",
+]  # fmt: skip
 
 
 class Section(BaseModel):
@@ -92,6 +97,36 @@ class Features(Section):
     """moving standard deviations of one-step returns"""
 
 
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+
+
+class Heads(Section):
+    """What is answered for each step and target, and how much each answer's loss weighs: see models/heads.py."""
+
+    value: Weight | list[Weight] = 1.0
+    """weight of the value's loss; 0: no such head, the median quantile is the value; a list is searched"""
+    direction: Weight | list[Weight] = 0.0
+    """weight of the direction's: up or down from the last known value; 0: no such head; a list is searched"""
+    quantiles: Weight | list[Weight] = 0.0
+    """weight of the quantiles'; 0: no such head; a list is searched"""
+    levels: list[Annotated[float, Field(gt=0, lt=1)]] = [0.1, 0.5, 0.9]
+    """of the quantiles"""
+    band: Annotated[float, Field(ge=0, le=1e30)] = 0.0
+    """a change up to this, in the target's unit, is neither up nor down; 0: there is no such class"""
+    steps: list[Weight] | list[list[Weight]] = []
+    """weight of each step ahead; a list of lists is searched; empty: all alike"""
+
+    @model_validator(mode="after")
+    def _some_head(self) -> Heads:
+        for name in ("value", "direction", "quantiles"):
+            weight = getattr(self, name)
+            if isinstance(weight, list) and not (weight and all(weight)):
+                raise ValueError(f"heads.{name} is searched among weights above 0")
+        if not self.value and not (self.quantiles and 0.5 in self.levels):
+            raise ValueError("without a value head, heads.quantiles must be above 0 and heads.levels must hold 0.5")
+        return self
+
+
 class Validation(Section):
     scheme: Scheme = "auto"
     """auto is walk_forward"""
@@ -110,8 +145,8 @@ class Search(Section):
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds of search for each family, after which no trial goes on"""
-    metric: Literal["auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "directional_accuracy"] = "auto"
-    """auto is mae"""
+    metric: MetricName = "auto"
+    """what ranks the trials; auto is mae, or pinball where only quantiles are answered"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     fixed: dict[str, bool | int | float | str] = {}
     """parameters that are not searched, with their values: {input.normalisation: none, model.layers: 1}"""
@@ -148,6 +183,7 @@ class Config(Section):
     data: Data = Data()
     window: Window = Window()
     features: Features = Features()
+    heads: Heads = Heads()
     validation: Validation = Validation()
     search: Search = Search()
     resources: Resources = Resources()
@@ -293,7 +329,8 @@ _Loader.add_implicit_resolver(
 
 
 _NAMES = ("data.targets", "data.past", "features.columns")
-_LISTS = (*_NAMES, "window.horizons", *(f"features.{name}" for name in Features.model_fields if name != "columns"))
+_SPANS = [f"features.{name}" for name in Features.model_fields if name != "columns"]
+_LISTS = (*_NAMES, *_SPANS, "window.horizons", "heads.levels")
 
 
 def _flag_value(key: str, text: str) -> Any:

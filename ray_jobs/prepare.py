@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from data.audit import audit, check_statistics
 from data.errors import InputError, nearest
@@ -21,10 +20,12 @@ from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
 from models.crossval import FoldScore, Problem, find_seasons
 from models.features import Features
+from models.heads import Heads
+from models.metrics import METRICS
+from models.naive import naive_answers
 from models.preprocess import Statistics
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
-from search_spaces import load
 
 DEFAULT_SAMPLE = "sea-temperature"
 
@@ -101,29 +102,6 @@ def check_scheduler(config: Config) -> None:
         )
 
 
-def check_fixed(config: Config, families: Sequence[str]) -> None:
-    """InputError for a fixed parameter that no family searches, or whose value lies outside of a family's range."""
-    spaces = [load(family) for family in families]
-    known = sorted({name for space in spaces for name in space.ranges})
-    for name, value in config.search.fixed.items():
-        if name not in known:
-            raise InputError(
-                f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; "
-                f"known: {', '.join(known)}"
-            )
-        for space in spaces:
-            d = space.ranges.get(name)
-            if isinstance(d, CategoricalDistribution) and not any(value is c or value == c for c in d.choices):
-                raise InputError(f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}")
-            if isinstance(d, IntDistribution | FloatDistribution):
-                whole = isinstance(d, FloatDistribution) or type(value) is int
-                if not (type(value) in (int, float) and whole and d.low <= float(value) <= d.high):
-                    raise InputError(
-                        f"search.fixed: {name} of {space.family} lies between {d.low} and {d.high}, got {value!r}; to "
-                        f"go beyond, edit search_spaces/{space.family}.py"
-                    )
-
-
 def _check_places(config: Config) -> None:
     """Run folders are local or mounted; no address holds a password, since a run writes down its configuration."""
     if config.runs and "://" in config.runs:
@@ -171,6 +149,7 @@ def problem(config: Config) -> Problem:
         fill_gaps=data.fill_gaps,
     )
     steps = np.array(config.window.steps, np.int64)
+    heads = _heads(config)
     features = _features(config, table)
     lookback = max(config.window.lookbacks) + features.reach
     parts = split(
@@ -190,10 +169,11 @@ def problem(config: Config) -> Problem:
         table=table,
         split=parts,
         steps=steps,
-        metric="mae" if config.search.metric == "auto" else config.search.metric,
+        metric=_metric(config, heads),
         seed=config.search.seed,
         seasons=find_seasons(table, parts),
         features=features,
+        heads=heads,
     )
     _check_metric(made)
     return made
@@ -213,11 +193,35 @@ def _features(config: Config, table: Table) -> Features:
     return Features(columns=tuple(columns) if any(wanted.values()) else (), **wanted)
 
 
+def _heads(config: Config) -> Heads:
+    asked = config.heads
+    try:
+        return Heads(
+            value=bool(asked.value),
+            direction=bool(asked.direction),
+            band=asked.band,
+            levels=tuple(sorted(set(asked.levels))) if asked.quantiles else (),
+        )
+    except ValueError as error:
+        raise InputError(f"heads: {error}") from None
+
+
+def _metric(config: Config, heads: Heads) -> str:
+    """What ranks the trials; InputError where no head answers what it judges."""
+    name = config.search.metric
+    if name == "auto":
+        return "mae" if heads.value else "pinball"
+    head = METRICS[name].head
+    if head != "value" and head not in heads.extras:
+        raise InputError(f"search.metric={name!r} judges a head that there is not; give heads.{head} a weight")
+    return name
+
+
 def _check_metric(problem: Problem) -> None:
     """InputError where the metric has no value on a fold, whatever is answered: R2 of a target that never changes."""
     for fold in problem.split.folds:
         score = FoldScore(problem, fold)
-        if not math.isfinite(score(np.broadcast_to(score.last[:, None], score.truth.shape))):
+        if not any(math.isfinite(score(answers)) for answers in naive_answers(problem, fold).values()):
             raise InputError(
                 f"search.metric={problem.metric!r} has no value on fold {fold.name}, where it would divide by zero; "
                 f"choose another metric or fewer folds"

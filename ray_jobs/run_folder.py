@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from data.errors import InputError, nearest
 from models.crossval import Problem
+from models.training import Answers
 from ray_jobs.database import sqlite_url
 
 _LOCK = ".lock"
@@ -124,8 +125,12 @@ def _make(runs: Path, name: str | None, default: str) -> Path:
             number += 1
 
 
-def predictions(problem: Problem, origins: NDArray[np.int64], predicted: NDArray[np.float32]) -> pd.DataFrame:
-    """Predictions (N, H, K) at `origins` as one row a number: series, times, step, target, truth, predicted."""
+def predictions(problem: Problem, origins: NDArray[np.int64], answers: Answers) -> pd.DataFrame:
+    """Answers at `origins` as one row a window, step and target: series, times, step, target, truth, predicted.
+
+    Heads besides the value add columns: "probability of up" and so on, "quantile 0.1" and so on.
+    """
+    predicted = answers["future"]
     table = problem.table
     n, h, k = predicted.shape
     rows = origins[:, None] + problem.steps - 1  # (N, H) the target rows
@@ -141,6 +146,12 @@ def predictions(problem: Problem, origins: NDArray[np.int64], predicted: NDArray
         return pd.to_datetime(seconds, unit="s", utc=True).as_unit("s")
 
     target_rows = np.broadcast_to(rows[:, :, None], (n, h, k)).reshape(-1)
+    others = {
+        f"probability of {name}": answers["direction"][..., i].reshape(-1)
+        for i, name in enumerate(problem.heads.classes)
+    }
+    for i, level in enumerate(problem.heads.levels):
+        others[f"quantile {level:g}"] = answers["quantiles"][..., i].reshape(-1)
     return pd.DataFrame(
         {
             "series": pd.Categorical(names[each(table.series[origins], 0)], categories=list(table.series_names)),
@@ -152,5 +163,6 @@ def predictions(problem: Problem, origins: NDArray[np.int64], predicted: NDArray
             ),
             "truth": table.values[target_rows, each(np.arange(k), 2)],
             "predicted": predicted.reshape(-1),
+            **others,
         }
     )

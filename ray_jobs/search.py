@@ -34,6 +34,7 @@ from ray_jobs.config import Config
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
+from ray_jobs.params import check_fixed, head_weights
 from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
@@ -106,7 +107,8 @@ def _search(
     if not resume:
         run_folder.check_free(Path(str(settings.runs)), settings.name)
     prepare.check_scheduler(settings)
-    prepare.check_fixed(settings, families)
+    check_fixed(settings, families)
+    head_weights(settings)
     problem = prepare.problem(settings)
     if settings.search.storage:
         check_reachable(settings.search.storage)

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from data.windows import past_view
-from models import baselines
 from models.bundle import write_bundle
-from models.crossval import FoldScore, Problem, segment_starts
-from models.export import export_onnx
+from models.crossval import FoldScore, Problem
+from models.export import OUTPUT, export_onnx
 from models.extras import extras
-from models.metrics import METRICS, selection
+from models.metrics import METRICS
+from models.naive import naive_answers
 from models.preprocess import Statistics
+from models.training import Answers
 from models.validation import Proof, answers, open_session, prove
 from ray_jobs.cluster import versions
 from ray_jobs.config import Config
@@ -37,7 +38,7 @@ class ProofError(Exception):
 @dataclass(frozen=True, kw_only=True)
 class Shipped:
     proof: Proof
-    predicted: NDArray[np.float32]  # (N, H, K) on the holdout, from the file, through onnxruntime
+    predicted: Answers  # on the holdout, from the file, through onnxruntime
     holdout: dict[str, float]  # metric -> value
 
 
@@ -78,8 +79,11 @@ def ship(
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
-        predicted = np.concatenate([answers(session, _inputs(problem, part, rows), _BATCH) for part in parts])
-        scores = holdout_scores(problem, predicted)
+        predicted = {
+            name: np.concatenate([answers(session, _inputs(problem, part, rows), _BATCH, name) for part in parts])
+            for name in (OUTPUT, *problem.heads.extras)
+        }
+        scores = FoldScore(problem, final).every(predicted)
         write_bundle(
             folder,
             graph,
@@ -132,8 +136,8 @@ def _card(
             **cv,
             "holdout": dict(holdout),
             "baselines": [
-                {"name": name, "holdout": holdout_scores(problem, values)[problem.metric]}
-                for name, values in baseline_predictions(problem).items()
+                {"name": name, "holdout": FoldScore(problem, problem.split.final)(values)}
+                for name, values in naive_answers(problem, problem.split.final).items()
             ],
         },
         "interval": None,
@@ -143,33 +147,6 @@ def _card(
         "versions": versions(),
         "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},
         "git_commit": git_commit(),
-    }
-
-
-def holdout_scores(problem: Problem, predicted: NDArray[np.float32]) -> dict[str, float]:
-    """Every metric on the holdout; over several targets as `models.metrics.selection` averages them."""
-    score = FoldScore(problem, problem.split.final)
-    return {
-        name: selection(name, score.truth, predicted, score.last, score.scales, score.mase_scales) for name in METRICS
-    }
-
-
-def baseline_predictions(problem: Problem, fold: int | None = None) -> dict[str, NDArray[np.float32]]:
-    """Each naive baseline's answers (N, H, K) for the holdout, or for the validation windows of a fold (from 0)."""
-    part = problem.split.final if fold is None else problem.split.folds[fold]
-    table = problem.table
-    values = table.values[:, : table.n_targets]
-    return {
-        name: baselines.forecast(
-            name,
-            values,
-            part.valid,
-            problem.steps,
-            starts=segment_starts(table, part.valid),
-            seasons=problem.seasons[part.name],
-            means=Statistics.fit(values, part.rows).mean,
-        )
-        for name in baselines.NAMES
     }
 
 

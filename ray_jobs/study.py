@@ -21,8 +21,10 @@ from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import InputError
+from models.crossval import parameters
 from ray_jobs.config import Config
 from ray_jobs.database import make_file, shown
+from ray_jobs.params import head_weights
 from ray_jobs.suggest import suggest
 from search_spaces import Space, load
 
@@ -49,10 +51,12 @@ class StudyBook:
         minimise: bool,
         name: str | None = None,
         fixed: Mapping[str, Any] = MappingProxyType({}),
+        searched: Mapping[str, list[Any]] = MappingProxyType({}),
     ) -> None:
         """Open the study `name` (the family where None) in the database at `url`, or make it.
 
-        `fixed` are parameters that are not searched; those of other families do not count.
+        `fixed` are parameters that are not searched; those of other families do not count. `searched` are choices
+        beside the space's own; the first trials take the middle one.
         """
         self.url = url
         self.name = name or space.family
@@ -63,7 +67,8 @@ class StudyBook:
         self.minimise = minimise
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
-        self.fixed |= {name: value for name, value in fixed.items() if name in space.ranges}
+        own = parameters(space.family)
+        self.fixed |= {name: value for name, value in fixed.items() if name in own}
         self.ranges: dict[str, BaseDistribution] = {n: d for n, d in space.ranges.items() if n not in fixed}
         # Flat params of the first trials, before the algorithm suggests; with some fixed, two may be the same.
         self.first: list[dict[str, Any]] = []
@@ -71,10 +76,11 @@ class StudyBook:
             searched = {name: value for name, value in start.items() if name not in fixed}
             if searched not in self.first:
                 self.first.append(searched)
-        if len(lookbacks) > 1:
-            self.ranges["window.lookback"] = CategoricalDistribution(lookbacks)
+        several = {"window.lookback": lookbacks} if len(lookbacks) > 1 else {}
+        for name, choices in {**several, **searched}.items():
+            self.ranges[name] = CategoricalDistribution(choices)
             for start in self.first:
-                start["window.lookback"] = lookbacks[len(lookbacks) // 2]
+                start[name] = choices[len(choices) // 2]
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number; under PBT a config may be another trial's
         self._open()
 
@@ -256,6 +262,7 @@ class StudyBook:
 
 def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None) -> StudyBook:
     """The study that a configuration describes, opened or made in the database at `url`."""
+    weights = head_weights(settings)
     return StudyBook(
         url,
         load(family),
@@ -265,7 +272,8 @@ def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: 
         seed=settings.search.seed,
         minimise=minimise,
         name=name,
-        fixed=settings.search.fixed,
+        fixed={**weights.fixed, **settings.search.fixed},
+        searched=weights.searched,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ import pandas as pd
 from models.bundle import no_nan
 from models.crossval import FoldScore, Problem
 from models.metrics import METRICS, score, score_by_step
+from models.naive import naive_answers
+from models.training import Answers
 from ray_jobs import cluster, ship
 from ray_jobs.config import Config
 from ray_jobs.run_folder import predictions
@@ -64,7 +67,7 @@ def curves_table(books: list[StudyBook]) -> pd.DataFrame:
 def holdout_table(problem: Problem, winners: list[Winner]) -> pd.DataFrame:
     """Every winner's and baseline's predictions on the holdout."""
     parts = []
-    named = {w.family: w.shipped.predicted for w in winners} | ship.baseline_predictions(problem)
+    named = {w.family: w.shipped.predicted for w in winners} | naive_answers(problem, problem.split.final)
     for name, predicted in named.items():
         frame = predictions(problem, problem.split.final.valid, predicted)
         frame.insert(0, "model", name)
@@ -86,8 +89,9 @@ def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]
         for w in winners
     ]
     scores = [FoldScore(problem, fold) for fold in problem.split.folds]
-    by_fold = [ship.baseline_predictions(problem, fold=i) for i in range(len(scores))]
-    for name, predicted in ship.baseline_predictions(problem).items():
+    by_fold = [naive_answers(problem, fold) for fold in problem.split.folds]
+    held = FoldScore(problem, problem.split.final)
+    for name, predicted in naive_answers(problem, problem.split.final).items():
         folds = [score_fold(each[name]) for score_fold, each in zip(scores, by_fold, strict=True)]
         rows.append(
             {
@@ -96,11 +100,11 @@ def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]
                 "cv_mean": float(np.mean(folds)),
                 "cv_std": spread(folds),
                 "folds": folds,
-                "holdout": ship.holdout_scores(problem, predicted),
+                "holdout": held.every(predicted),
             }
         )
     sign = 1.0 if problem.minimise else -1.0
-    return sorted(rows, key=lambda row: sign * row["cv_mean"])
+    return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
 
 
 def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
@@ -109,27 +113,78 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
     each = FoldScore(problem, fold)
     by_step: dict[str, Any] = {}
     by_target: dict[str, Any] = {}
-    named = {w.family: w.shipped.predicted for w in winners} | ship.baseline_predictions(problem)
-    for name, predicted in named.items():
+    naive = naive_answers(problem, fold)
+    for name, answers in ({w.family: w.shipped.predicted for w in winners} | naive).items():
         # Over several targets, errors by step are in standard deviations, so that their mean means something.
         scales = each.scales if problem.table.n_targets > 1 else np.ones(1)
         steps = [
             score_by_step(
-                each.truth[:, :, k] / scale, predicted[:, :, k] / scale, each.last[:, k] / scale, each.mase_scales[k]
+                each.truth[:, :, k] / scale,
+                answers["future"][:, :, k] / scale,
+                each.last[:, k] / scale,
+                each.mase_scales[k],
             )
             for k, scale in enumerate(scales)
         ]
         by_step[name] = {m: np.mean([s[m] for s in steps], axis=0).tolist() for m in ("mae", "rmse")}
         by_target[name] = {
-            target: score(each.truth[:, :, k], predicted[:, :, k], each.last[:, k], each.mase_scales[k])
+            target: score(
+                each.truth[:, :, k],
+                answers["future"][:, :, k],
+                each.last[:, k],
+                each.mase_scales[k],
+                problem.heads,
+                {head: answer[:, :, k] for head, answer in answers.items() if head != "future"},
+            )
             for k, target in enumerate(problem.table.targets)
         }
-    return {
+    whole = {
         "windows": len(fold.valid),
         "span": [int(fold.valid_spans[0][0]), int(fold.valid_spans[-1][1])],
         "by_step": by_step,
         "targets": by_target,
     }
+    if problem.heads.direction:
+        whole["directions"] = [
+            row
+            for winner in winners
+            for row in direction_rows(problem, winner.family, winner.shipped.predicted, naive["mean"], each)
+        ]
+    return whole
+
+
+def direction_rows(
+    problem: Problem, family: str, answers: Answers, naive: Answers, score: FoldScore
+) -> list[dict[str, Any]]:
+    """For each target and step: how often the direction was right on the holdout, and the most frequent one would be.
+
+    `low` and `high` bound the accuracy, with 95% confidence (Wilson 1927, doi.org/10.1080/01621459.1927.10502953), as
+    if only every h-th window of step h told something new, since the others' futures overlap.
+    """
+    rows = []
+    came, counts = problem.heads.came(score.truth - score.last[:, None])
+    right = (answers["direction"].argmax(axis=3) == came) & counts
+    usual = (naive["direction"].argmax(axis=3) == came) & counts
+    for k, target in enumerate(problem.table.targets):
+        for h, step in enumerate(problem.steps.tolist()):
+            n = int(counts[:, h, k].sum())
+            accuracy, base = (float(each[:, h, k].sum() / n) if n else math.nan for each in (right, usual))
+            low, high = wilson(accuracy, n / step)
+            verdict = "better" if low > base else "worse" if high < base else "not told apart"
+            rows.append(
+                {"family": family, "target": target, "step": step, "windows": n, "accuracy": accuracy}
+                | {"low": low, "high": high, "base_rate": base, "verdict": verdict}
+            )
+    return rows
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """The bounds of a share that was seen in n independent cases, with 95% confidence; NaN where there are none."""
+    if not n > 0:
+        return math.nan, math.nan
+    z = 1.959964
+    centre, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 
 
 def metric_card(problem: Problem) -> dict[str, str]:

@@ -11,22 +11,19 @@ Exit codes: 0 done; 2 the configuration or the data is wrong; 3 the model failed
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 from data.errors import InputError, nearest
 from models.bundle import no_nan
-from models.crossval import family as family_module
-from models.preprocess import NORMALISATIONS
-from models.training import Config as FitConfig
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
 from ray_jobs.config import Config
 from ray_jobs.final import train_final
+from ray_jobs.params import check_values
 from ray_jobs.search import exit_codes
 from search_spaces import FAMILIES, unflatten
 
@@ -124,32 +121,13 @@ def _read(file: Path) -> dict[str, Any]:
         )
     try:
         groups = unflatten(chosen["params"])
-        module, lookback = family_module(chosen["family"]), groups["window"]["lookback"]
-        _check_types("fit", groups["fit"], FitConfig)
-        _check_types("model", groups["model"], module.Config)
-        FitConfig(**groups["fit"])
+        lookback = groups["window"]["lookback"]
         if type(lookback) is not int or not 1 <= lookback <= 100_000:
             raise ValueError(f"window.lookback must be a whole number from 1 to 100000, got {lookback!r}")
-        module.Config(channels=1, n_steps=1, n_targets=1, lookback=lookback, **groups["model"])
-        if groups["input"]["normalisation"] not in NORMALISATIONS:
-            raise ValueError(f"input.normalisation must be one of {', '.join(NORMALISATIONS)}")
+        check_values(chosen["family"], groups, lookback=lookback)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"--params {file}: params do not fit family {chosen['family']!r}: {error}") from None
     return chosen
-
-
-def _check_types(group: str, values: dict[str, Any], settings: type) -> None:
-    """ValueError for a value that is not of its setting's type, so that none fails in a worker later on."""
-    hints = get_type_hints(settings)
-    for name, value in values.items():
-        kind = hints.get(name)
-        fits = {
-            int: type(value) is int,
-            float: type(value) in (int, float) and math.isfinite(value),
-            bool: type(value) is bool,
-        }.get(kind, True)  # type: ignore[arg-type]
-        if not fits:
-            raise ValueError(f"{group}.{name} must be {kind.__name__ if kind else 'known'}, got {value!r}")
 
 
 if __name__ == "__main__":

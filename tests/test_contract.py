@@ -21,7 +21,7 @@ from search_spaces import FAMILIES, flatten, load, unflatten
 from tests.builders import make_model, make_params, make_problem, make_table, make_training, some_windows, weights
 
 LOOKBACK, STEPS, TARGETS = 8, (1, 2, 4), 2
-FROM_THE_DATA = {"channels", "lookback", "n_steps", "n_targets"}  # a model's settings that no space may search
+FROM_THE_DATA = set(crossval.FROM_THE_DATA)  # a model's settings that no space may search
 
 
 @pytest.fixture(params=FAMILIES)
@@ -120,7 +120,7 @@ def test_corners_of_the_space_build_and_take_a_step(family, problem):
 
 @pytest.mark.parametrize("name", sorted(FROM_THE_DATA))
 def test_a_size_of_zero_is_refused(family, name):
-    sizes = {"channels": 3, "lookback": 4, "n_steps": 2, "n_targets": 1, name: 0}
+    sizes = {"channels": 3, "lookback": 4, "n_steps": 2, "n_targets": 1, "n_outputs": 1, name: 0}
     with pytest.raises(ValueError, match=f"{name} must be at least 1, got {name}=0"):
         crossval.family(family).Config(**sizes)
 
@@ -144,7 +144,7 @@ def test_any_lookback_will_do(family, problem, lookback):
 def test_gradient_reaches_every_parameter(family, problem, normalisation):
     model = make_model(family, problem, input__normalisation=normalisation).train()
     inputs, future = some_windows(problem).gather(torch.arange(64))
-    (model.scaled(**inputs) - model.scale_targets(future)).square().mean().backward()
+    (model.scaled(**inputs)["future"] - model.scale_targets(future)).square().mean().backward()
     assert list(model.parameters())
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -220,8 +220,8 @@ def test_bfloat16_trains_on_a_cpu(family, problem):
     epoch = next(make_training(model, windows, precision="bfloat16", max_epochs=1, lr=0.01).epochs())
     assert math.isfinite(epoch.train_loss)
     assert all(p.dtype == torch.float32 and not torch.equal(p, before[n]) for n, p in model.named_parameters())
-    exact = training.predict(model, windows)
-    rough = training.predict(model, windows, precision="bfloat16")
+    exact = training.predict(model, windows)["future"]
+    rough = training.predict(model, windows, precision="bfloat16")["future"]
     assert rough.dtype == np.float32 and 0 < np.abs(rough - exact).max() < 0.05 * float(model.std[0])
 
 
@@ -247,7 +247,7 @@ def test_learns_to_copy(family, answer_from):
     model = Forecaster(module.Model(config), Statistics.fit(table, np.arange(len(table))), 1, "none")
     loop = make_training(model, train, max_epochs=10, lr=0.02, loss="mse", weight_decay=0.0)
     *_, last = loop.epochs()
-    error = float(np.square(training.predict(model, valid) - valid.truth()).mean())
+    error = float(np.square(training.predict(model, valid)["future"] - valid.truth()).mean())
     assert error < 0.05, f"after {last.number} epochs; guessing the mean has 1"
 
 

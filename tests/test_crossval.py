@@ -73,9 +73,9 @@ def test_the_score_of_a_fold_is_that_of_its_kept_weights(problem):
     cv = CrossValidation(problem, "lstm", LSTM, trial=0)
     *_, last = cv.epochs()
     for fold, predicted, score in zip(problem.split.folds, cv.predict_folds(), last.folds, strict=True):
-        assert predicted.shape == (len(fold.valid), 3, 1)
+        assert predicted["future"].shape == (len(fold.valid), 3, 1)
         truth = problem.table.values[fold.valid[:, None] + [0, 1, 2], 0]
-        assert score == pytest.approx(np.abs(predicted[..., 0] - truth).mean(dtype=np.float64), rel=1e-12)
+        assert score == pytest.approx(np.abs(predicted["future"][..., 0] - truth).mean(dtype=np.float64), rel=1e-12)
 
 
 def test_a_fold_is_scored_by_its_own_statistics():
@@ -85,8 +85,8 @@ def test_a_fold_is_scored_by_its_own_statistics():
     score = FoldScore(problem, fold)
     std = problem.table.values[fold.rows, :2].astype(np.float64).std(axis=0)
     off = score.truth + np.array([3.0, 0.5], np.float32)
-    assert score(off) == pytest.approx((3 / std[0] + 0.5 / std[1]) / 2, rel=1e-5)
-    assert score(score.truth) == 0
+    assert score({"future": off}) == pytest.approx((3 / std[0] + 0.5 / std[1]) / 2, rel=1e-5)
+    assert score({"future": score.truth}) == 0
 
 
 # --- models
@@ -218,7 +218,7 @@ def test_predictions_of_the_folds_are_by_their_best_weights(problem):
     predicted = cv.predict_folds()
     for each, best, found in zip(cv.trainings, bests, predicted, strict=True):
         assert equal(weights(each.model), best)
-        assert (predict(each.model, each.valid) == found).all()
+        assert (predict(each.model, each.valid)["future"] == found["future"]).all()
 
 
 # --- the table

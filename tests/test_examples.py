@@ -10,6 +10,7 @@ import pytest
 from models.crossval import CrossValidation
 from ray_jobs import config, prepare
 from ray_jobs.config import Config
+from ray_jobs.params import check_fixed
 from search_spaces import load, unflatten
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -23,7 +24,7 @@ def read(name: str, *flags: str) -> Config:
 def first_epoch(settings: Config, family: str) -> float:
     """The score of the family's first trial after one epoch of all folds."""
     problem = prepare.problem(settings)
-    prepare.check_fixed(settings, [family])
+    check_fixed(settings, [family])
     fixed = {**settings.search.fixed, "window.lookback": settings.window.lookbacks[-1], "fit.max_epochs": 1}
     cv = CrossValidation(problem, family, unflatten({**load(family).default, **fixed}), trial=0)
     return next(cv.epochs()).value

@@ -8,12 +8,14 @@ import time
 import numpy as np
 import pytest
 
+from models.heads import Heads
 from models.metrics import METRICS, mase_scale, score, score_by_step, selection
 
 # errors: +1, -2 / 0, +2; changes against last: truth 0, +2 / -1, 0; forecast +1, 0 / -1, +2
 TRUTH = np.array([[2.0, 4.0], [1.0, 2.0]], dtype=np.float32)
 PREDICTED = np.array([[3.0, 2.0], [1.0, 4.0]], dtype=np.float32)
 LAST = np.array([2.0, 2.0], dtype=np.float32)
+OF_THE_VALUE = [name for name, metric in METRICS.items() if metric.head == "value"]
 
 
 def test_every_metric_equals_the_value_worked_out_by_hand():
@@ -27,13 +29,18 @@ def test_every_metric_equals_the_value_worked_out_by_hand():
             "mase": 1.25 / 2.5,
             "r2": 1 - 9 / (0.0625 + 3.0625 + 1.5625 + 0.0625),
             "directional_accuracy": 1 / 2,  # two of the truths change: the first forecast of no change is wrong
-        }
+            "pearson": 0.5 / math.sqrt(4.75 * 5),
+            "sign_precision": math.nan,  # of these two, neither was said to go up
+            "sign_recall": 0.0,
+            "sign_f1": 0.0,
+        },
+        nan_ok=True,
     )
 
 
 def test_by_step_scores_each_column_alone():
     by_step = score_by_step(TRUTH, PREDICTED, LAST, mase_scale=2.5)
-    assert set(by_step) == set(METRICS)
+    assert list(by_step) == OF_THE_VALUE
     assert by_step["mae"].tolist() == [0.5, 2.0]
     assert by_step["mse"].tolist() == [0.5, 4.0]
     assert by_step["mape"].tolist() == [25.0, 75.0]
@@ -46,12 +53,16 @@ def test_every_metric_says_unit_direction_and_source():
     for name, metric in METRICS.items():
         assert metric.name == name and metric.source
         assert metric.unit in ("target", "target^2", "%", "1") and metric.direction in ("min", "max")
-    assert [name for name, metric in METRICS.items() if not metric.minimise] == ["r2", "directional_accuracy"]
+    figures = ("precision", "recall", "f1")
+    assert {name for name, metric in METRICS.items() if not metric.minimise} == {
+        "r2", "directional_accuracy", "pearson", "direction_accuracy", "coverage",
+        *(f"sign_{each}" for each in figures), *(f"direction_{each}" for each in figures),
+    }  # fmt: skip
 
 
 def test_a_perfect_forecast_has_no_error():
     perfect = score(TRUTH, TRUTH, LAST, mase_scale=1.0)
-    assert perfect == dict.fromkeys(METRICS, 0.0) | {"r2": 1.0, "directional_accuracy": 1.0}
+    assert perfect == pytest.approx({name: float(not METRICS[name].minimise) for name in OF_THE_VALUE})
 
 
 def test_percentages_leave_out_zero_truth_and_have_no_value_without_any_other():
@@ -122,7 +133,7 @@ def test_selection_leaves_out_a_target_whose_truth_defines_no_value():
 def test_selection_of_a_diverged_forecast_is_not_a_number():
     diverged = PREDICTED[..., None].copy()
     diverged[0, 0] = np.inf
-    for name in METRICS:
+    for name in OF_THE_VALUE:
         assert math.isnan(selection(name, TRUTH[..., None], diverged, LAST[:, None], np.ones(1), np.ones(1)))
 
 
@@ -157,3 +168,59 @@ def test_ranking_two_thousand_windows_costs_milliseconds(name):
         selection(name, truth, predicted, truth[:, 0], np.ones(1), np.ones(1))
         seconds.append(time.perf_counter() - started)
     assert min(seconds) < 0.02  # about 0.5 ms; the rest is for a busy machine
+
+
+# --- the other heads: truth and last as above; changes 0, +2 / -1, 0
+
+UP = np.array([[0.9, 0.6], [0.7, 0.2]])  # the probability given to "up"; of two classes
+TWO = Heads(direction=True)
+
+
+def directions(heads, probabilities):
+    return score(TRUTH, TRUTH, LAST, 1.0, heads, {"direction": probabilities})
+
+
+def test_directions_of_two_classes_count_where_the_truth_changes():
+    found = directions(TWO, np.stack([1 - UP, UP], axis=2))
+    # +2 was called up by 0.6, -1 was called up by 0.7
+    assert found["direction_accuracy"] == 1 / 2
+    assert found["direction_precision"] == 1 / 2 and found["direction_recall"] == 1
+    assert found["direction_f1"] == pytest.approx(2 / 3)
+    assert found["log_loss"] == pytest.approx(-(math.log(0.6) + math.log(0.3)) / 2)
+
+
+def test_directions_of_three_classes_are_averaged_over_them():
+    probabilities = np.eye(3)[[[1, 2], [1, 1]]] * 0.8 + 0.2 / 3  # flat, up / flat, flat; band 1: flat, up / flat, flat
+    found = directions(Heads(direction=True, band=1.0), probabilities)
+    assert found["direction_accuracy"] == 1
+    assert math.isnan(found["direction_f1"])  # nothing went down, and nothing was said to
+    sharper = directions(Heads(direction=True, band=0.5), probabilities)  # now flat, up / down, flat
+    assert sharper["direction_accuracy"] == 3 / 4
+    # down: 0 of 1 came; flat: answered 3, came 2, right 2; up: right
+    assert sharper["direction_recall"] == pytest.approx((0 + 1 + 1) / 3)
+    assert sharper["direction_f1"] == pytest.approx((0 + 4 / 5 + 1) / 3)
+
+
+def test_quantiles_by_hand():
+    quantiles = np.array([[[1.0, 3.0], [5.0, 6.0]], [[1.0, 1.0], [0.0, 4.0]]])  # of 2, 4 / 1, 2
+    found = score(TRUTH, TRUTH, LAST, 1.0, Heads(levels=(0.1, 0.5)), {"quantiles": quantiles})
+    # level 0.1: 0.1, 0.9, 0, 0.2; level 0.5: 0.5, 1, 0, 1
+    assert found["pinball"] == pytest.approx((0.1 + 0.9 + 0 + 0.2 + 0.5 + 1 + 0 + 1) / 8)
+    assert found["coverage"] == 3 / 4
+    assert found["width"] == (2 + 1 + 0 + 4) / 4
+
+
+def test_heads_of_several_targets_are_scored_in_their_deviations():
+    truth = np.stack([TRUTH, 100 * TRUTH], axis=-1)
+    last = np.stack([LAST, 100 * LAST], axis=-1)
+    quantiles = (truth[..., None] - np.array([1.0, -1.0])) * 1.0  # one unit to either side
+    heads = Heads(levels=(0.1, 0.9))
+    given = (truth, truth, last, np.array([2.0, 50.0]), np.ones(2), heads, {"quantiles": quantiles})
+    assert selection("width", *given) == pytest.approx((2 / 2 + 2 / 50) / 2)
+    assert selection("coverage", *given) == 1
+    assert math.isnan(selection("log_loss", *given))  # no direction was answered
+
+
+def test_a_correlation_with_a_constant_has_no_value():
+    assert math.isnan(score(TRUTH, np.full((2, 2), 7.0), LAST, 1.0)["pearson"])
+    assert score(TRUTH, 3 * TRUTH - 9, LAST, 1.0)["pearson"] == pytest.approx(1.0)

@@ -23,7 +23,7 @@ class Probe(nn.Module):
 
     def forward(self, x_BLC):
         self.seen = x_BLC
-        return torch.full((len(x_BLC), 2, 1), self.answer)
+        return torch.full((len(x_BLC), 2, 1, 1), self.answer)
 
 
 def forecaster(normalisation="none", *, mean=(10.0, 100.0), std=(2.0, 50.0), flagged=(), answer=0.0):
@@ -210,8 +210,8 @@ def test_the_targets_are_the_first_columns():
 def test_the_loss_sees_the_answer_in_train_deviations():
     model = forecaster("last", answer=0.5)
     past = torch.tensor([WINDOW], dtype=torch.float32)
-    assert model.scaled(past).flatten().tolist() == [4.5, 4.5]
-    assert torch.equal(model.in_units(model.scaled(past)), model(past))
+    assert model.scaled(past)["future"].flatten().tolist() == [4.5, 4.5]
+    assert torch.equal(model.in_units(model.scaled(past)["future"]), model(past))
 
 
 def test_an_unknown_normalisation_is_refused():

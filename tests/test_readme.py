@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ray_jobs import config, prepare
+from ray_jobs import config
+from ray_jobs.params import check_fixed
 from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -59,7 +60,7 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
                 assert run(["make", "-n", target], ROOT).stdout
             case ["python", "-m", "ray_jobs.search", *families, "--config", example]:
                 read = config.parse(["--config", str(ROOT / example)], prog="", description="")
-                prepare.check_fixed(read, families)  # test_examples.py trains them
+                check_fixed(read, families)  # test_examples.py trains them
                 examples.append(str(read.name))
             case ["python", "benchmarks/risk.py", run_folder]:
                 assert run_folder == f"runs/{examples[-1]}"

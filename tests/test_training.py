@@ -219,14 +219,14 @@ def test_the_metric_sees_predictions_in_the_target_s_unit(problem, windows, vali
     (epoch,) = loop.epochs()
     assert seen[0].shape == (20, 3, 1) and seen[0].dtype == np.float32
     assert 40 < epoch.valid < 60  # "load" lies around 50
-    assert (seen[0] == predict(model, valid)).all()
+    assert (seen[0]["future"] == predict(model, valid)["future"]).all()
 
 
 def test_predicting_leaves_the_model_in_its_mode(problem, valid):
     model = make_model("lstm", problem, model__dropout=0.4)
     assert model.training
-    first = predict(model, valid)
-    assert model.training and (predict(model, valid) == first).all()  # no dropout
+    first = predict(model, valid)["future"]
+    assert model.training and (predict(model, valid)["future"] == first).all()  # no dropout
 
 
 # --- steps
@@ -238,7 +238,7 @@ def test_train_loss_is_the_mean_over_steps(problem):
     loop = loop_of(problem, windows, lr=1e-30, weight_decay=0.0, batch_size=3, max_epochs=1, loss="mae")
     inputs, future = windows.gather(torch.arange(10))
     with torch.inference_mode():
-        error = (loop.model.scaled(**inputs) - loop.model.scale_targets(future)).abs().mean(dim=(1, 2))
+        error = (loop.model.scaled(**inputs)["future"] - loop.model.scale_targets(future)).abs().mean(dim=(1, 2))
     order = torch.randperm(10, generator=torch.Generator().manual_seed(draw_seed(0, 1)))
     expected = torch.stack([error[batch].mean() for batch in order.split(3)]).mean().item()
     (epoch,) = loop.epochs()
@@ -406,6 +406,10 @@ BATCH, N_TRAIN = 8, 33  # the last batch is one window: it leaves one of two wor
 N_PREDICT = (0, 1, 2, 19)
 
 
+def answered(model, problem, n):
+    return predict(model, some_windows(problem, origins=slice(0, n)))["future"]
+
+
 def two_epochs(family, loss):
     """What is trained alone, and by two: the loop, which is the same code in both."""
     problem = make_problem()
@@ -415,10 +419,16 @@ def two_epochs(family, loss):
     valid = some_windows(problem, origins=slice(-7, None))
     truth = valid.truth()
     loop = make_training(
-        model, windows, valid, metric=lambda p: float(np.abs(p - truth).mean()), batch_size=BATCH, loss=loss, lr=0.01
+        model,
+        windows,
+        valid,
+        metric=lambda p: float(np.abs(p["future"] - truth).mean()),
+        batch_size=BATCH,
+        loss=loss,
+        lr=0.01,
     )
     epochs = [(e.train_loss, e.valid, e.best_number) for e in loop.epochs()]
-    predictions = {n: torch.from_numpy(predict(model, some_windows(problem, origins=slice(0, n)))) for n in N_PREDICT}
+    predictions = {n: torch.from_numpy(answered(model, problem, n)) for n in N_PREDICT}
     return {"weights": weights(model), "epochs": epochs, "predictions": predictions}
 
 
@@ -462,7 +472,7 @@ def test_two_workers_predict_what_one_does(pair, n):
         problem = make_problem()
         model = make_model(case[0], problem, random_weights=True)
         model.load_state_dict(pair[0][case]["weights"])
-        alone = predict(model, some_windows(problem, origins=slice(0, n)))
+        alone = answered(model, problem, n)
         torch.testing.assert_close(first, torch.from_numpy(alone), rtol=1e-6, atol=1e-4)
 
 

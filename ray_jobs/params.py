@@ -1,0 +1,114 @@
+"""Parameters of a trial that a configuration decides: fixed ones, the heads' weights; and what a value may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from data.errors import InputError, nearest
+from models.crossval import family as family_module
+from models.crossval import parameters
+from models.preprocess import NORMALISATIONS
+from models.training import Config as FitConfig
+from ray_jobs.config import Config
+from search_spaces import Space, load, unflatten
+
+
+def check_fixed(config: Config, families: Sequence[str]) -> None:
+    """InputError for a fixed parameter that no family has, or whose value lies outside of what a family searches.
+
+    One that is not searched may have any value that the family takes, one that is searched a value of its range.
+    """
+    spaces = [load(family) for family in families]
+    known = sorted({name for space in spaces for name in parameters(space.family)})
+    for name, value in config.search.fixed.items():
+        if name not in known or name == "fit.max_epochs":
+            raise InputError(
+                f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; "
+                f"known: {', '.join(known)}"
+            )
+        for space in spaces:
+            if name in space.ranges:
+                _check_in_range(space, name, value)
+            elif name in parameters(space.family):
+                try:
+                    groups = unflatten({**space.default, name: value})
+                    check_values(space.family, groups, lookback=max(config.window.lookbacks))
+                except ValueError as error:
+                    raise InputError(f"search.fixed: {name} of {space.family}: {error}") from None
+
+
+def _check_in_range(space: Space, name: str, value: Any) -> None:
+    d = space.ranges[name]
+    if isinstance(d, CategoricalDistribution) and not any(value is c or value == c for c in d.choices):
+        raise InputError(f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}")
+    if isinstance(d, IntDistribution | FloatDistribution):
+        whole = isinstance(d, FloatDistribution) or type(value) is int
+        if not (type(value) in (int, float) and whole and d.low <= float(value) <= d.high):
+            raise InputError(
+                f"search.fixed: {name} of {space.family} lies between {d.low} and {d.high}, got {value!r}; to "
+                f"go beyond, edit search_spaces/{space.family}.py"
+            )
+
+
+def check_values(family: str, groups: Mapping[str, Mapping[str, Any]], *, lookback: int) -> None:
+    """ValueError, TypeError or KeyError for parameters that the family does not take."""
+    module = family_module(family)
+    _check_types("fit", groups["fit"], FitConfig)
+    _check_types("model", groups["model"], module.Config)
+    FitConfig(**groups["fit"])
+    module.Config(channels=1, n_steps=1, n_targets=1, lookback=lookback, **groups["model"])
+    if groups["input"]["normalisation"] not in NORMALISATIONS:
+        raise ValueError(f"input.normalisation must be one of {', '.join(NORMALISATIONS)}")
+
+
+def _check_types(group: str, values: Mapping[str, Any], settings: type) -> None:
+    """ValueError for a value that is not of its setting's type, so that none fails in a worker later on."""
+    hints = get_type_hints(settings)
+    for name, value in values.items():
+        kind = hints.get(name)
+        fits = {
+            int: type(value) is int,
+            float: type(value) in (int, float) and math.isfinite(value),
+            bool: type(value) is bool,
+        }.get(kind, True)  # type: ignore[arg-type]
+        if not fits:
+            raise ValueError(f"{group}.{name} must be {kind.__name__ if kind else 'known'}, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadWeights:
+    """The heads' weights as parameters of a trial: what is fixed, and what is searched."""
+
+    fixed: dict[str, Any]
+    searched: dict[str, list[Any]]
+
+
+def head_weights(config: Config) -> HeadWeights:
+    """InputError where the steps' weights are not one for each step."""
+    fixed: dict[str, Any] = {}
+    searched: dict[str, list[Any]] = {}
+    for name in ("value", "direction", "quantiles"):
+        weight = getattr(config.heads, name)
+        if isinstance(weight, list):
+            searched[f"fit.{name}_weight"] = weight
+        elif weight and weight != 1.0:
+            fixed[f"fit.{name}_weight"] = weight
+    steps = config.heads.steps
+    several: list[Any] = steps if steps and isinstance(steps[0], list) else [steps] if steps else []
+    for each in several:
+        if len(each) != len(config.window.steps) or not any(each):
+            raise InputError(
+                f"heads.steps names a weight for each of the {len(config.window.steps)} steps ahead, one of them above "
+                f"0, got {each}"
+            )
+    texts = [" ".join(f"{weight:g}" for weight in each) for each in several]
+    if len(texts) > 1:
+        searched["fit.step_weights"] = texts
+    elif texts:
+        fixed["fit.step_weights"] = texts[0]
+    return HeadWeights(fixed=fixed, searched=searched)

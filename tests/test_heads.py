@@ -1,0 +1,199 @@
+"""Heads: quantiles that cannot cross, directions, and the same answers from the graph."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from models.crossval import CrossValidation, FoldScore
+from models.export import Average, export_onnx
+from models.extras import explain
+from models.heads import Heads
+from models.naive import naive_answers
+from models.predictor import Predictor
+from models.preprocess import NORMALISATIONS, Statistics
+from models.training import predict
+from models.validation import prove
+from search_spaces import FAMILIES
+from tests.builders import COLUMNS, make_bundle, make_model, make_params, make_problem, make_table, some_windows
+
+LOOKBACK, STEPS, TARGETS = 8, [1, 2, 4], 2
+ALL = Heads(direction=True, band=3.0, levels=(0.1, 0.5, 0.9))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    return replace(make_problem(make_table(n_targets=TARGETS), lookback=LOOKBACK, steps=STEPS), heads=ALL)
+
+
+def past_of(problem, n=20):
+    return some_windows(problem, origins=slice(n)).gather(torch.arange(n))[0]["past"]
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_answers_every_head(family, problem, normalisation, tmp_path):
+    model = make_model(family, problem, input__normalisation=normalisation, random_weights=True).eval()
+    past = past_of(problem)
+    past[-1] = torch.nan
+    with torch.inference_mode():
+        answer, told = model.explain(past)
+        assert torch.equal(answer, model(past)) and answer.shape == (20, 3, TARGETS)
+        assert told["direction"].shape == told["quantiles"].shape == (20, 3, TARGETS, 3)
+        torch.testing.assert_close(told["direction"].sum(dim=3), torch.ones(20, 3, TARGETS))
+        assert (told["quantiles"].diff(dim=3) >= 0).all()
+        assert told["quantiles"].isfinite().all()
+    if normalisation == "last":
+        graph = tmp_path / "model.onnx"
+        export_onnx(model, graph, {"past": past}, metadata={})
+        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        assert [each.name for each in session.get_outputs()][:3] == ["future", "direction", "quantiles"]
+        for batch in (1, 2, 17):
+            found = session.run(["direction", "quantiles"], {"past": past[-batch:].numpy()})
+            assert np.abs(found[0] - told["direction"][-batch:].numpy()).max() < 1e-5
+            scale = model.std[:TARGETS, None].numpy()
+            assert (np.abs(found[1] - told["quantiles"][-batch:].numpy()) / scale).max() < 1e-5
+
+
+def test_quantiles_are_the_lowest_and_steps_up():
+    heads = Heads(value=False, levels=(0.25, 0.5, 0.75))
+    numbers = torch.tensor([1.0, 0.0, -100.0]).view(1, 1, 1, 3)
+    found = heads.split(numbers)
+    # softplus(0) = log 2, softplus(-100) = 0
+    assert found["quantiles"].flatten().tolist() == pytest.approx([1, 1 + np.log(2), 1 + np.log(2)])
+    assert found["future"].item() == pytest.approx(1 + np.log(2))  # the median, where there is no value head
+
+
+@pytest.mark.parametrize("values", [[-2, 0, 2], [-2.5, 0, 2.5]])
+def test_a_change_of_the_band_itself_is_flat(values):
+    heads, change = Heads(direction=True, band=2.0), np.array(values)
+    classes, counts = heads.came(change)
+    assert classes.tolist() == ([1, 1, 1] if values[0] == -2 else [0, 1, 2]) and counts.all()
+    same, _ = heads.classify(torch.tensor(change), torch.tensor(2.0))
+    assert same.tolist() == classes.tolist()
+
+
+def test_without_a_band_no_change_has_no_direction():
+    classes, counts = Heads(direction=True).came(np.array([-1.0, 0.0, 1.0]))
+    assert (classes[[0, 2]].tolist(), counts.tolist()) == ([0, 1], [True, False, True])
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"value": False}, "levels must hold 0.5"),
+        ({"value": False, "levels": (0.1, 0.9)}, "levels must hold 0.5"),
+        ({"levels": (0.9, 0.1)}, "levels must ascend"),
+        ({"levels": (0.0, 0.5)}, "levels must ascend between 0 and 1"),
+        ({"direction": True, "band": -1.0}, "band must be at least 0"),
+    ],
+)
+def test_what_cannot_be_is_refused(settings, rule):
+    with pytest.raises(ValueError, match=rule):
+        Heads(**settings)
+
+
+def test_heads_learn_what_there_is_to_learn(problem):
+    """A wave: directions and quantiles of the held-out windows beat what the naive baselines know."""
+    params = make_params("lstm", fit__max_epochs=15, fit__lr=0.01, fit__batch_size=16, model__hidden=16)
+    cv = CrossValidation(problem, "lstm", params, trial=0)
+    list(cv.epochs())
+    fold, answers = problem.split.folds[1], cv.predict_folds()[1]
+    score, naive = FoldScore(problem, fold), naive_answers(problem, fold)["mean"]
+    assert score.by("log_loss", answers) < 0.7 * score.by("log_loss", naive)
+    assert score.by("pinball", answers) < 0.7 * score.by("pinball", naive)
+    assert 0.5 < score.by("coverage", answers) <= 1
+
+
+def test_a_bundle_answers_every_head(problem, tmp_path):
+    model = make_model("lstm", problem, random_weights=True).eval()
+    past = past_of(problem, 40)
+    graph = tmp_path / "model.onnx"
+    export_onnx(model, graph, {"past": past}, metadata={})
+    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
+    inputs = {"past": past.numpy()}
+    names = problem.table.targets
+    proof = prove(model, graph, inputs, targets=names, mean=statistics.mean, std=statistics.std, tolerance=1e-5)
+    assert proof.passed, [check for check in proof.checks if not check.passed]
+    assert {check.output for check in proof.checks} == {"future", "direction", "quantiles"}
+    card = {
+        "name": "heads",
+        "family": "lstm",
+        "calendar": "h",
+        "metrics": {"name": "mae", "unit": "unit", "mean": 0.5, "std": 0.1, "folds": [], "holdout": {"mae": 0.5},
+                    "baselines": []},
+    }  # fmt: skip
+    folder = tmp_path / "bundle"
+    make_bundle(folder, graph, proof, inputs, card, lookback=LOOKBACK, steps=STEPS, targets=names, extras=model.extras)
+    written = json.loads((folder / "bundle.json").read_text())["outputs"]
+    assert [each["name"] for each in written] == ["future", "direction", "quantiles"]
+    assert "down, flat, up" in written[1]["meaning"] and "0.1, 0.5, 0.9" in written[2]["meaning"]
+    told = Predictor(folder).explain(inputs["past"])
+    assert set(told) == {"direction", "quantiles"} and told["quantiles"].shape == (40, 3, TARGETS, 3)
+
+
+def test_a_changed_quantile_is_found_by_the_proof(problem, tmp_path):
+    model = make_model("linear", problem, random_weights=True).eval()
+    past = past_of(problem, 20)
+    graph = tmp_path / "model.onnx"
+    export_onnx(model, graph, {"past": past}, metadata={})
+    with torch.no_grad():
+        model.network.bias[0, 0, 4] += 0.01  # the lowest quantile of the first step
+    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
+    given = {"targets": problem.table.targets, "mean": statistics.mean, "std": statistics.std, "tolerance": 1e-5}
+    proof = prove(model, graph, {"past": past.numpy()}, **given)
+    assert {check.output for check in proof.checks if not check.passed} == {"quantiles"}
+
+
+def test_the_average_of_models_averages_every_head(problem):
+    models = [make_model("linear", problem, seed=seed, random_weights=True).eval() for seed in (0, 1)]
+    past = past_of(problem)
+    with torch.inference_mode():
+        _, told = explain(Average(models).eval(), past=past)
+        each = [explain(model, past=past)[1] for model in models]
+    for name in ("direction", "quantiles"):
+        torch.testing.assert_close(told[name], (each[0][name] + each[1][name]) / 2)
+
+
+def test_base_rates_are_those_of_the_train_windows(problem):
+    """Worked out again, window by window."""
+    fold = problem.split.folds[0]
+    found = naive_answers(problem, fold)["last value"]["direction"]
+    values = problem.table.values
+    changes = values[fold.train + 3, 0] - values[fold.train - 1, 0]  # of "load", which has no missing value, step 4
+    shares = [np.mean(changes < -3), np.mean(np.abs(changes) <= 3), np.mean(changes > 3)]
+    assert found.shape == (len(fold.valid), 3, TARGETS, 3)
+    assert found[0, 2, 0] == pytest.approx(shares, rel=1e-6) and (found == found[0]).all()
+
+
+def test_a_baseline_s_quantiles_are_its_value_and_its_errors(problem):
+    fold = problem.split.folds[0]
+    naive = naive_answers(problem, fold)["last value"]
+    values = problem.table.values
+    errors = values[fold.train, 0] - values[fold.train - 1, 0]  # step 1 of "load"
+    away = (naive["quantiles"] - naive["future"][..., None])[:, 0, 0]
+    assert away == pytest.approx(
+        np.tile(np.quantile(errors, [0.1, 0.5, 0.9]), (len(fold.valid), 1)), rel=1e-3, abs=1e-4
+    )
+
+
+def test_predictions_come_by_head(problem):
+    model = make_model("lstm", problem)
+    answers = predict(model, some_windows(problem, origins=slice(5)))
+    assert {name: each.shape for name, each in answers.items()} == {
+        "future": (5, 3, 2),
+        "direction": (5, 3, 2, 3),
+        "quantiles": (5, 3, 2, 3),
+    }
+    nothing = predict(model, some_windows(problem, origins=slice(0, 0)))
+    assert {name: each.shape for name, each in nothing.items()} == {
+        "future": (0, 3, 2),
+        "direction": (0, 3, 2, 3),
+        "quantiles": (0, 3, 2, 3),
+    }
+    assert COLUMNS[:2] == problem.table.targets

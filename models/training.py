@@ -85,7 +85,7 @@ class Config:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {name}={getattr(self, name)!r}")
         for name in ("level", "threshold"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie between 0 and 1, got {name}={getattr(self, name)}")
+                raise ValueError(f"{name} must be between 0 and 1, got {name}={getattr(self, name)}")
         self.weights_of_steps(None)
 
     def weights_of_steps(self, n_steps: int | None) -> list[float]:
@@ -95,7 +95,7 @@ class Config:
         except (AttributeError, ValueError):
             weights = [-1.0]
         if any(not 0 <= weight < math.inf for weight in weights) or (weights and not any(weights)):
-            raise ValueError(f'step_weights must be weights like "1 1 2", got {self.step_weights!r}')
+            raise ValueError(f'step_weights must be weights like "1 1 2", got step_weights={self.step_weights!r}')
         if n_steps is not None and len(weights) not in (0, n_steps):
             raise ValueError(
                 f"step_weights must name one weight for each of {n_steps} steps, got {self.step_weights!r}"

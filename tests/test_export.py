@@ -454,7 +454,7 @@ def test_a_model_that_passes_is_shipped_with_the_score_of_its_file(ship, problem
     predictor = Predictor(tmp_path / "linear")
     past = np.stack([problem.table.values[o - LOOKBACK : o] for o in final.valid])
     predicted = predictor.predict(past)
-    assert shipped.predicted == pytest.approx(predicted, rel=1e-6)
+    assert shipped.predicted["future"] == pytest.approx(predicted, rel=1e-6)
     truth = problem.table.values[final.valid[:, None] + np.array(STEPS) - 1, :2]
     std = problem.table.values[final.rows, :2].astype(np.float64).std(axis=0)
     by_hand = (np.abs(predicted - truth) / std).mean(dtype=np.float64)

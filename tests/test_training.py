@@ -215,11 +215,13 @@ def test_without_validation_every_epoch_is_trained_and_the_last_is_kept(problem,
 def test_the_metric_sees_predictions_in_the_target_s_unit(problem, windows, valid):
     seen = []
     model = make_model("linear", problem)
-    loop = make_training(model, windows, valid, metric=lambda p: seen.append(p) or float(p.mean()), max_epochs=1)
+    loop = make_training(
+        model, windows, valid, metric=lambda p: seen.append(p["future"]) or float(seen[0].mean()), max_epochs=1
+    )
     (epoch,) = loop.epochs()
     assert seen[0].shape == (20, 3, 1) and seen[0].dtype == np.float32
     assert 40 < epoch.valid < 60  # "load" lies around 50
-    assert (seen[0]["future"] == predict(model, valid)["future"]).all()
+    assert (seen[0] == predict(model, valid)["future"]).all()
 
 
 def test_predicting_leaves_the_model_in_its_mode(problem, valid):
@@ -269,7 +271,7 @@ def test_weight_decay_is_decoupled_for_adamw_and_a_penalty_for_adam(optimizer, l
             self.weight = nn.Parameter(torch.ones(()))
 
         def forward(self, x_BLC):
-            return x_BLC[:, -1:, :1] + 0 * self.weight
+            return x_BLC[:, -1:, :1, None] + 0 * self.weight
 
     model = Forecaster(OneWeight(), Statistics(mean=np.zeros(1), std=np.ones(1), flagged=()), 1, "none")
     windows = Windows(np.zeros((4, 1), np.float32), np.array([2]), lookback=2, steps=np.array([1]), n_targets=1)
@@ -377,7 +379,12 @@ def test_a_seed_is_a_function_of_its_key():
             for v in (-1e-9, math.inf, math.nan)
         ],
         ("optimizer", "sgd", "one of adamw, adam"),
-        ("loss", "rmse", "one of mse, mae, huber"),
+        ("loss", "rmse", "one of mse, mae, huber, smooth_l1, quantile"),
+        ("weighting", "squared", "one of none, linear, step, volatility"),
+        ("level", 1.0, "between 0 and 1"),
+        ("threshold", 0.0, "between 0 and 1"),
+        ("direction_weight", -1.0, "at least 0 and finite"),
+        *[("step_weights", each, 'weights like "1 1 2"') for each in ("1 x", "0 0", "-1 2", "inf", 3)],
         ("schedule", "linear", "one of cosine, plateau, constant"),
         ("precision", "float16", "one of auto, float32, bfloat16"),
     ],

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pandas as pd
 
 from data.errors import InputError, nearest
@@ -60,6 +61,54 @@ def _without_repeated_time(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop_duplicates("time", ignore_index=True)
 
 
+_STOCKS = MappingProxyType(
+    {
+        "Ticker": "ticker",
+        "Date": "date",
+        "Open": "open",
+        "High": "high",
+        "Low": "low",
+        "Close": "close",
+        "Volume": "volume",
+        "Adj Close": "adj_close",
+    }
+)
+_TREND_DAYS = 20  # trading days, four weeks
+
+
+def _weeks(days: pd.DataFrame) -> pd.DataFrame:
+    """Daily prices as a row a week, named by its Friday: what the days of that week and of those before it tell.
+
+    trend       correlation of log price and time over the last 20 trading days, in [-1, 1]: a straight rise is 1
+    log_price   of the week's last day, splits counted in; return: its change over the week
+    volatility  standard deviation of the week's daily log returns; range: mean of (high - low) / close
+    log_volume  of the mean volume a day
+    """
+    days = days.sort_values(["ticker", "date"], ignore_index=True)
+    log_price = np.log(days["adj_close"])
+    of_ticker = days["ticker"]
+    days = days.assign(
+        log_price=log_price,
+        daily=log_price.groupby(of_ticker).diff(),
+        spread=(days["high"] - days["low"]) / days["close"],
+        trend=log_price.groupby(of_ticker).transform(
+            lambda price: price.rolling(_TREND_DAYS).corr(pd.Series(np.arange(len(price), dtype=float), price.index))
+        ),
+    )
+    grouped = days.groupby(["ticker", pd.Grouper(key="date", freq="W-FRI")])
+    weeks = pd.DataFrame(
+        {
+            "trend": grouped["trend"].last().clip(-1.0, 1.0),
+            "log_price": grouped["log_price"].last(),
+            "volatility": grouped["daily"].std(),
+            "range": grouped["spread"].mean(),
+            "log_volume": np.log(grouped["volume"].mean()),
+        }
+    ).reset_index()
+    weeks.insert(4, "return", weeks["log_price"].groupby(weeks["ticker"]).diff())
+    return weeks.dropna(subset=["trend", "return"], ignore_index=True)
+
+
 _ALL = (
     Sample(
         name="sea-temperature",
@@ -77,21 +126,21 @@ _ALL = (
         description="daily prices in US dollars and volumes of five stocks, 2000 to 2013; adj_close counts splits in",
         source="bokeh-sampledata: stocks.csv.gz",
         file="stocks.csv.gz",
-        columns=MappingProxyType(
-            {
-                "Ticker": "ticker",
-                "Date": "date",
-                "Open": "open",
-                "High": "high",
-                "Low": "low",
-                "Close": "close",
-                "Volume": "volume",
-                "Adj Close": "adj_close",
-            }
-        ),
+        columns=_STOCKS,
         time="date",
         series="ticker",
         targets=("adj_close",),
+    ),
+    Sample(
+        name="stock-weeks",
+        description="the five stocks by week: trend score in [-1, 1], log price, return, volatility, range, volume",
+        source="bokeh-sampledata: stocks.csv.gz, by week",
+        file="stocks.csv.gz",
+        columns=_STOCKS,
+        time="date",
+        series="ticker",
+        targets=("trend", "log_price"),
+        clean=_weeks,
     ),
     Sample(
         name="titanic",

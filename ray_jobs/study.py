@@ -73,11 +73,13 @@ class StudyBook:
         # Flat params of the first trials, before the algorithm suggests; with some fixed, two may be the same.
         self.first: list[dict[str, Any]] = []
         for start in space.starts.values():
-            searched = {name: value for name, value in start.items() if name not in fixed}
-            if searched not in self.first:
-                self.first.append(searched)
+            left = {name: value for name, value in start.items() if name not in fixed}
+            if left not in self.first:
+                self.first.append(left)
         several = {"window.lookback": lookbacks} if len(lookbacks) > 1 else {}
         for name, choices in {**several, **searched}.items():
+            if name in fixed:
+                continue
             self.ranges[name] = CategoricalDistribution(choices)
             for start in self.first:
                 start[name] = choices[len(choices) // 2]

@@ -31,7 +31,7 @@ def first_epoch(settings: Config, family: str) -> float:
 
 
 def test_every_example_is_tested_here() -> None:
-    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == {"risk", "traffic"}
+    assert {file.stem for file in EXAMPLES.glob("*.yaml")} == {"risk", "traffic", "trend", "market"}
 
 
 def test_risk_knows_twelve_months_of_21_columns_and_answers_6_9_and_12_ahead() -> None:
@@ -59,3 +59,23 @@ def test_traffic_works_on_counts_with_gaps(shared_data: Path) -> None:
     assert problem.table.calendar.name == "5 minutes"
     assert np.isnan(problem.table.values).any()  # gaps that were filled
     assert np.isfinite(first_epoch(settings, "lstm"))
+
+
+def test_trend_answers_two_heads_one_and_four_weeks_ahead() -> None:
+    settings = read("trend")
+    problem = prepare.problem(settings)
+    assert problem.steps.tolist() == [1, 4] and problem.table.targets == ("trend", "log_price")
+    assert problem.table.calendar.name == "week" and len(problem.table.series_names) == 5
+    assert problem.heads.value and problem.heads.classes == ("down", "up")
+    assert settings.validation.embargo == 4
+    assert np.isfinite(first_epoch(settings, "lstm"))
+
+
+@pytest.mark.parametrize("family", ["linear", "tcn"])
+def test_market_works_out_lags_returns_averages_and_volatility(family: str) -> None:
+    settings = read("market")
+    problem = prepare.problem(settings)
+    assert problem.steps.tolist() == [1] and settings.window.lookbacks == [60]
+    assert {kind for kind, _ in problem.features.each} == {"lag", "return", "average", "volatility"}
+    assert problem.table.names[0] == "adj_close" and set(problem.table.names) >= {"open", "high", "low", "volume"}
+    assert np.isfinite(first_epoch(settings, family))

@@ -34,7 +34,7 @@ METRIC_LABELS = {"smape": "sMAPE", "r2": "R²", "directional_accuracy": "directi
 
 
 def metric_label(name: str) -> str:
-    return METRIC_LABELS.get(name, name.upper() if len(name) <= 5 else name)
+    return METRIC_LABELS.get(name, name.upper() if len(name) <= 5 and name != "width" else name.replace("_", " "))
 
 
 def axis_label(run: Run) -> str:

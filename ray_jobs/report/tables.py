@@ -15,6 +15,12 @@ from ray_jobs.report.run import Run
 from ray_jobs.report.search import shown
 
 MOST_TRIALS = 500
+_APART = ("pearson", *(f"{kind}_{each}" for kind in ("sign", "direction") for each in ("precision", "recall", "f1")))
+_VERDICTS = {
+    "better": "better than the base rate",
+    "worse": "worse than the base rate",
+    "not told apart": "cannot be told from the base rate",
+}
 
 
 def leaderboard_caption(run: Run) -> str:
@@ -31,7 +37,8 @@ def leaderboard(run: Run) -> str:
     """Winners and baselines, best first, as the summary ranks them."""
     rows = run.leaderboard
     n_folds = max((len(row["folds"]) for row in rows), default=0)
-    metrics = [name for name in METRICS if any(name in (row.get("holdout") or {}) for row in rows)]
+    answered = {name for row in rows for name in row.get("holdout") or {}}
+    metrics = [name for name in METRICS if name in answered and (name not in _APART or name == run.metric)]
     folds = [[_at(row["folds"], i) for row in rows] for i in range(n_folds)]
     held = [[(row.get("holdout") or {}).get(name) for row in rows] for name in metrics]
     columns = [_bold_best(column, run.minimise) for column in folds]
@@ -69,6 +76,28 @@ def by_target(run: Run) -> str:
     unit = " in each target's own unit" if metric.unit.startswith("target") else ""
     head = [f"<tr>{cells(['target', *map(escape, names)], tag='th')}</tr>"]
     return f"<h3>{escape(metric_label(run.metric))} on the holdout by target{unit}</h3>{table(head, rows, kind='tall')}"
+
+
+def directions(run: Run) -> str:
+    """How often each winner's direction was right, by target and step, beside the base rate; "" without such a head."""
+    found = (run.summary.get("holdout") or {}).get("directions") or []
+    head = ["family", "target", "steps ahead", "right", "95% confidence", "base rate", "windows", "verdict"]
+    rows = []
+    for row in found:
+        bounds = f"{number(row['low'], digits=3)} to {number(row['high'], digits=3)}"
+        told = [escape(row["family"]), escape(row["target"]), str(int(row["step"])), number(row["accuracy"], digits=3)]
+        told += [bounds, number(row["base_rate"], digits=3), f"{int(row['windows']):,}", _VERDICTS[row["verdict"]]]
+        rows.append(f"<tr>{cells(told, text=2)}</tr>")
+    return table([f"<tr>{cells(head, tag='th', text=2)}</tr>"], rows, kind="tall") if rows else ""
+
+
+def signs(run: Run) -> str:
+    """Precision, recall and F1 of each winner's direction head and of the sign of its value; "" without such a head."""
+    figures = [f"{kind}_{each}" for kind in ("direction", "sign") for each in ("precision", "recall", "f1")]
+    rows = [row for row in run.leaderboard if row["kind"] == "model" and figures[0] in (row.get("holdout") or {})]
+    columns = [_bold_best([row["holdout"].get(name) for row in rows], minimise=False) for name in figures]
+    body = [f"<tr>{cells([escape(r['name']), *(column[i] for column in columns)])}</tr>" for i, r in enumerate(rows)]
+    return table([f"<tr>{cells(['', *map(metric_label, figures)], tag='th')}</tr>"], body) if rows else ""
 
 
 def winners(run: Run) -> str:

@@ -95,7 +95,22 @@ def _answers(run: Run) -> list[str]:
             chart("by-step", forecasts.by_step(run), 380) if several else '<p class="quiet">There is only one step.</p>'
         )
         parts.append(section("steps", "Error by step ahead", caption, drawn, tables.by_target(run)))
-    return [*parts, _folds(run)]
+    return [*parts, *_directions(run), _folds(run)]
+
+
+def _directions(run: Run) -> list[str]:
+    """Whether the directions beat the base rate; nothing for a run whose models answer none."""
+    table = tables.directions(run)
+    caption = (
+        "How often the direction of the change from the last known value was right on the holdout. The base rate is "
+        "that of the direction most frequent in the train rows, answered always. The confidence interval (Wilson) "
+        "counts every h-th window of step h alone, since the others' futures overlap; series that move together make "
+        "it narrower than it should be."
+    )
+    if not table:
+        return []
+    both = "<h3>By the direction head, and by the sign of the value</h3>" + tables.signs(run)
+    return [section("directions", "Directions", caption, table, both)]
 
 
 def _folds(run: Run) -> str:

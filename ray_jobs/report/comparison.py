@@ -52,7 +52,7 @@ def by_latency(comparison: Comparison) -> Chart:
     styles = _styles(comparison)
     latencies = [row.values["latency_p50_ms"] for row in comparison.models]
     known = [latency for latency in latencies if latency > 0] or [1.0]
-    low, high = min(known) / 1.3, max(known) * 1.3
+    low, high = min(known) / 2, max(known) * 2
     traces: list[tuple[Column, Chart]] = []
     for column in SCORES:
         for row in comparison.models:

@@ -9,16 +9,18 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from data.errors import InputError, nearest
-from models.crossval import Problem
-from models.training import Answers
 from ray_jobs.database import sqlite_url
+
+if TYPE_CHECKING:
+    from models.crossval import Problem
+    from models.training import Answers
 
 _LOCK = ".lock"
 

@@ -30,6 +30,7 @@ from models.bundle import no_nan
 from models.crossval import Problem
 from models.crossval import family as family_module
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
+from ray_jobs.compare import compare_families
 from ray_jobs.config import Config
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
@@ -145,7 +146,7 @@ def _search(
                 started=started,
                 wall_seconds=time.monotonic() - clock,
             )
-            _write(run, problem, books, winners, summary)
+            _write(run, problem, books, winners, summary, out)
         say(out, run, summary)
         _check_failed(settings, run, summary)
         return run.path
@@ -252,7 +253,12 @@ def _crown(settings: Config, problem: Problem, book: StudyBook, swept: Swept, ru
 
 
 def _write(
-    run: RunFolder, problem: Problem, books: list[StudyBook], winners: list[Winner], summary: dict[str, Any]
+    run: RunFolder,
+    problem: Problem,
+    books: list[StudyBook],
+    winners: list[Winner],
+    summary: dict[str, Any],
+    out: Console,
 ) -> None:
     run.write_table("trials.parquet", tables.trials_table(books))
     run.write_table("curves.parquet", tables.curves_table(books))
@@ -270,6 +276,7 @@ def _write(
         write_report(run.path)
     except InputError as error:  # such as a table too large to read again: the run itself is whole
         print(f"note: no report was written: {error}", file=sys.stderr)
+    compare_families(run, out)
     leftovers = [each for each in run.path.glob("*-*") if each.is_dir() and each.name.startswith(("sweep-", "final-"))]
     for leftover in leftovers:
         _keep_failures(run, leftover)

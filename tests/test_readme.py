@@ -64,7 +64,7 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
                 examples.append(str(read.name))
             case ["python", "benchmarks/risk.py", run_folder]:
                 assert run_folder == f"runs/{examples[-1]}"
-            case ["python", "ray_jobs/train.py", *_]:
+            case ["python", "ray_jobs/train.py", *_] | ["python", "-m", "ray_jobs.compare", *_]:
                 run([sys.executable, *words[1:]], checkout)
             case ["python", *_]:
                 run([sys.executable, *words[1:], *SHORT], checkout)

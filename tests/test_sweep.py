@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.export import export_onnx
 from models.predictor import Predictor
-from ray_jobs import cluster, config, search, ship, train
+from ray_jobs import cluster, compare, config, search, ship, train
 from ray_jobs.study import ending, epochs
 from search_spaces import load
 from tests.sweeps import run_sweep, settings
@@ -90,6 +90,7 @@ def test_a_run_leaves_everything_that_explains_it(table: Path, tmp_path: Path, c
     assert names == {
         "config.yaml", "study.db", "trials.parquet", "curves.parquet", "oof.parquet", "holdout.parquet",
         "summary.json", "report.html", "best.yaml", "best-linear.yaml", "best-lstm.yaml", "bundles", "DONE",
+        "comparison.parquet", "comparison.html",
     }  # fmt: skip
     summary = json.loads((run / "summary.json").read_text())
     assert [set(summary["winners"]), summary["trials"].get("failed", 0)] == [{"linear", "lstm"}, 0]
@@ -119,7 +120,20 @@ def test_a_run_leaves_everything_that_explains_it(table: Path, tmp_path: Path, c
     assert optuna.load_study(storage=f"sqlite:///{run}/study.db", study_name=family).best_value == pytest.approx(
         min(e["value"] for t in [summary["best"]] for e in [t]), rel=1e-9
     )
-    assert "report:" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "report:" in said
+
+    # The comparison of the two families holds what the summary says, and compares with itself to the same.
+    compared = pd.read_parquet(run / "comparison.parquet").set_index("name")
+    assert compared["kind"].value_counts().to_dict() == {"baseline": 4, "model": 2}
+    for row in summary["leaderboard"]:
+        assert compared.loc[row["name"], "mae"] == row["holdout"]["mae"]
+    seconds = summary["training_seconds"] + summary["validation_seconds"]
+    assert compared["training_seconds"].sum() == pytest.approx(seconds)
+    before = (run / "comparison.html").read_bytes()
+    assert compare.main([str(run)]) == 0
+    assert (run / "comparison.html").read_bytes() == before
+    assert next(line for line in said.splitlines() if line.startswith("best: ")) in capsys.readouterr().out
 
 
 def test_workers_inside_a_trial_score_as_one_worker_does(table: Path, tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def number(value: float | int | None, *, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
+def bold_best(values: Sequence[float | None], minimise: bool) -> list[str]:
+    """The numbers of a column, the best of them (all that are equal to it) bold."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    best = (min(known) if minimise else max(known)) if known else None
+    return [f"<b>{number(value)}</b>" if value is not None and value == best else number(value) for value in values]
+
+
 def chart(name: str, figure: Chart, height: int) -> str:
     """A place for a chart and its data; `name` is unique on the page and made of letters, digits and dashes."""
     data = json.dumps(figure, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,28 +91,45 @@ class Run:
 
 def read_run(path: Path) -> Run:
     """Read runs/<name>. Raises InputError where it is no run folder or one of its files cannot be read."""
-    if not (path / "summary.json").is_file():
-        raise InputError(f"no finished run in {path}: it has no summary.json; give the folder of a run, runs/<name>")
-    try:
-        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path / 'summary.json'} is not JSON: {error}") from None
+    summary = read_summary(path)
     config = path / "config.yaml"
     return Run(
         path=path,
         summary=summary,
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
-        trials=_table(path / "trials.parquet", ["family", "number", "state", "value"]),
-        curves=_table(path / "curves.parquet", ["family", "trial", "fold", "epoch", "valid", "best"]),
-        oof=_table(path / "oof.parquet", ["series", "time", "step", "target", "truth", "predicted"]),
-        holdout=_table(
+        trials=run_table(path / "trials.parquet", ["family", "number", "state", "value"]),
+        curves=run_table(path / "curves.parquet", ["family", "trial", "fold", "epoch", "valid", "best"]),
+        oof=run_table(path / "oof.parquet", ["series", "time", "step", "target", "truth", "predicted"]),
+        holdout=run_table(
             path / "holdout.parquet",
             ["model", "series", "origin_time", "time", "step", "target", "truth", "predicted"],
         ),
     )
 
 
-def _table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def read_summary(path: Path) -> dict[str, Any]:
+    """The summary.json of runs/<name>. Raises InputError where there is none or it cannot be read."""
+    if not (path / "summary.json").is_file():
+        raise InputError(f"no finished run in {path}: it has no summary.json; give the folder of a run, runs/<name>")
+    try:
+        summary: dict[str, Any] = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path / 'summary.json'} is not JSON: {error}") from None
+    return summary
+
+
+@contextmanager
+def of_this_form(path: Path) -> Iterator[None]:
+    """InputError for whatever a summary or card of another form makes its reader raise."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no run folder that this version wrote: {type(error).__name__} {error}") from error
+
+
+def run_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     """A table of the run folder, through the guarded loader; empty where the file is not there."""
     frame = read_table(str(path)) if path.is_file() else pd.DataFrame(columns=list(columns))
     missing = [column for column in columns if column not in frame.columns]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from models.metrics import METRICS
 from ray_jobs.report.charts import axis_label, metric_label
-from ray_jobs.report.page import MISSING, cells, escape, number, table
+from ray_jobs.report.page import MISSING, bold_best, cells, escape, number, table
 from ray_jobs.report.run import Run
 from ray_jobs.report.search import shown
 
@@ -41,9 +40,9 @@ def leaderboard(run: Run) -> str:
     metrics = [name for name in METRICS if name in answered and (name not in _APART or name == run.metric)]
     folds = [[_at(row["folds"], i) for row in rows] for i in range(n_folds)]
     held = [[(row.get("holdout") or {}).get(name) for row in rows] for name in metrics]
-    columns = [_bold_best(column, run.minimise) for column in folds]
-    columns += [_bold_best(column, METRICS[name].minimise) for name, column in zip(metrics, held, strict=True)]
-    means = _bold_best([row["cv_mean"] for row in rows], run.minimise)
+    columns = [bold_best(column, run.minimise) for column in folds]
+    columns += [bold_best(column, METRICS[name].minimise) for name, column in zip(metrics, held, strict=True)]
+    means = bold_best([row["cv_mean"] for row in rows], run.minimise)
     label = escape(metric_label(run.metric))
     labels = ["", "mean ± std", *map(str, range(1, n_folds + 1)), *map(_metric_head, metrics)]
     head = [
@@ -72,7 +71,7 @@ def by_target(run: Run) -> str:
     rows = []
     for target in targets:
         values = [scores[name].get(target, {}).get(run.metric) for name in names]
-        rows.append(f"<tr>{cells([escape(target), *_bold_best(values, metric.minimise)])}</tr>")
+        rows.append(f"<tr>{cells([escape(target), *bold_best(values, metric.minimise)])}</tr>")
     unit = " in each target's own unit" if metric.unit.startswith("target") else ""
     head = [f"<tr>{cells(['target', *map(escape, names)], tag='th')}</tr>"]
     return f"<h3>{escape(metric_label(run.metric))} on the holdout by target{unit}</h3>{table(head, rows, kind='tall')}"
@@ -154,13 +153,6 @@ def _missing(value: Any, *, whole: bool = False, digits: int = 4) -> str:
 
 def _at(values: Sequence[float | None], i: int) -> float | None:
     return values[i] if i < len(values) else None
-
-
-def _bold_best(values: Sequence[float | None], minimise: bool) -> list[str]:
-    """The numbers of a column, the best of them (all that are equal to it) bold."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    best = (min(known) if minimise else max(known)) if known else None
-    return [f"<b>{number(value)}</b>" if value is not None and value == best else number(value) for value in values]
 
 
 def _metric_head(name: str) -> str:

@@ -20,7 +20,7 @@ from ray_jobs.report import search as searches
 from ray_jobs.report.charts import Chart, metric_label
 from ray_jobs.report.head import head
 from ray_jobs.report.page import chart, escape, listing, page, section
-from ray_jobs.report.run import Run, mean_curves, read_run, read_search, warnings
+from ray_jobs.report.run import Run, mean_curves, of_this_form, read_run, read_search, warnings
 
 FILE = "report.html"
 _HIDDEN = "Baselines that are far worse are hidden: click their names to see them."
@@ -33,13 +33,8 @@ def write_report(run: Path) -> Path:
     """
     path = run / FILE
     part = run / f".{FILE}.part"
-    try:
+    with of_this_form(run):
         text = report(read_run(run))
-    except InputError:
-        raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{run} is no run folder that this version wrote: {type(error).__name__} {said}") from error
     part.write_text(text, encoding="utf-8")
     part.replace(path)
     return path

@@ -141,14 +141,10 @@ class Selection(nn.Module):
             weights_BTV = torch.softmax(self.weigh(self.compare(x_BTV, context_B1D)), dim=2)
         else:
             weights_BTV = torch.ones_like(x_BTV)
-        h_VND = self.each(_by_variable(x_BTV))
-        selected_ND = self.dropout((_by_variable(weights_BTV) * h_VND).sum(dim=0))
-        return selected_ND.unflatten(0, (-1, x_BTV.shape[1])), weights_BTV.mean(dim=1)
-
-
-def _by_variable(x_BTV: Tensor) -> Tensor:
-    """(V, N, 1)"""
-    return x_BTV.flatten(0, 1).t()[:, :, None]
+        h_VND = self.each(x_BTV.flatten(0, 1).t()[:, :, None])
+        selected_N1D = weights_BTV.flatten(0, 1)[:, None] @ h_VND.transpose(0, 1)
+        selected_BTD = self.dropout(selected_N1D).view(*x_BTV.shape[:2], -1)
+        return selected_BTD, weights_BTV.mean(dim=1)
 
 
 class Linears(nn.Module):

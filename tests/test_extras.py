@@ -75,6 +75,12 @@ def test_a_bundle_tells_how_much_each_step_weighed(family, query, problem, past,
     assert np.allclose(told.sum(axis=1), 1.0, atol=1e-5)
 
 
+def test_everything_that_a_model_tells_is_proven(problem, past, tmp_path):
+    _, proof = proven(make_model("tft", problem, random_weights=True).eval(), problem, past, tmp_path)
+    assert proof.passed, [check for check in proof.checks if not check.passed]
+    assert {check.output for check in proof.checks} == {"future", "variable_weights", "attention"}
+
+
 def test_the_average_of_models_tells_the_average(problem, past):
     models = [make_model("attention_lstm", problem, seed=seed).eval() for seed in (0, 1)]
     average = Average(models).eval()

@@ -7,7 +7,8 @@ a linear map of their own, since a layer norm over few variables leaves little o
 a selection share their norm, and their sum has the dropout. Each step ahead has a learned position, which is all that
 its LSTM reads where nothing is known ahead.
 Shapes: B batch, L lookback steps, H steps ahead, T = L + H or either, C channels, G channels known ahead, S static
-ones, V variables (any of these), N = B * T, D hidden units, E of the attention's values, K targets.
+ones, V variables (any of these), N = B * T, D hidden units, E of the attention's values, K targets, O numbers for
+each.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Config:
     lookback: int  # steps; the network itself takes any
     n_steps: int  # steps ahead that are answered
     n_targets: int = 1
+    n_outputs: int = 1  # numbers for each step and target
     n_ahead: int = 0  # channels known at the steps that are answered
     static: tuple[int, ...] = ()  # positions, among the channels, of those that are constant in a window
     hidden: int = 32
@@ -54,7 +56,7 @@ class Config:
 
 
 class Model(nn.Module):
-    """(B, L, C), and (B, H, G) where channels are known ahead, -> (B, H, K)."""
+    """(B, L, C), and (B, H, G) where channels are known ahead, -> (B, H, K, O)."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class Model(nn.Module):
         self.after_attention = Gate(hidden // config.heads, hidden, dropout)
         self.refine = GatedResidual(hidden, hidden, dropout)
         self.after_all = Gate(hidden, hidden, dropout)
-        self.answer = nn.Linear(hidden, config.n_targets)
+        self.answer = nn.Linear(hidden, config.n_targets * config.n_outputs)
 
     def forward(self, x_BLC: Tensor, ahead_BHG: Tensor | None = None) -> Tensor:
         return self.explain(x_BLC, ahead_BHG)[0]
@@ -117,7 +119,7 @@ class Model(nn.Module):
 
         share_BL = weights_BHT[:, :, :lookback].mean(dim=1)
         told["attention"] = share_BL / share_BL.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        return self.answer(refined_BHD), told
+        return self.answer(refined_BHD).unflatten(2, (self.config.n_targets, -1)), told
 
 
 class Selection(nn.Module):

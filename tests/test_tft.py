@@ -176,7 +176,7 @@ def test_everything_told_is_a_share_whose_rows_sum_to_one(model):
     inputs = inputs_of(model)
     answer, told = model.explain(**inputs)
     config = model.config
-    assert torch.equal(answer, model(**inputs)) and answer.shape == (5, config.n_steps, config.n_targets)
+    assert torch.equal(answer, model(**inputs)) and answer.shape == (5, config.n_steps, config.n_targets, 1)
     widths = {
         "static_weights": len(config.static),
         "variable_weights": config.channels - len(config.static),
@@ -200,7 +200,7 @@ def test_attention_told_is_that_to_the_window_alone():
 def test_it_finds_the_variables_that_matter():
     generator = torch.Generator().manual_seed(0)
     x_BLC, ahead_BHG = torch.randn(512, 6, 4, generator=generator), torch.randn(512, 3, 3, generator=generator)
-    truth = x_BLC[:, -1:, 2:3] + ahead_BHG[:, :, 1:2]
+    truth = (x_BLC[:, -1:, 2:3] + ahead_BHG[:, :, 1:2])[..., None]
     model = make(random_weights=False, channels=4, n_ahead=3, hidden=16, dropout=0.0).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for _ in range(12):

@@ -94,7 +94,7 @@ def signs(run: Run) -> str:
     """Precision, recall and F1 of each winner's direction head and of the sign of its value; "" without such a head."""
     figures = [f"{kind}_{each}" for kind in ("direction", "sign") for each in ("precision", "recall", "f1")]
     rows = [row for row in run.leaderboard if row["kind"] == "model" and figures[0] in (row.get("holdout") or {})]
-    columns = [_bold_best([row["holdout"].get(name) for row in rows], minimise=False) for name in figures]
+    columns = [bold_best([row["holdout"].get(name) for row in rows], minimise=False) for name in figures]
     body = [f"<tr>{cells([escape(r['name']), *(column[i] for column in columns)])}</tr>" for i, r in enumerate(rows)]
     return table([f"<tr>{cells(['', *map(metric_label, figures)], tag='th')}</tr>"], body) if rows else ""
 

@@ -90,6 +90,8 @@ class Features(Section):
     """moving standard deviations"""
     volatilities: list[Span] = []
     """moving standard deviations of one-step returns"""
+    select: Literal["none", "importance", "permutation"] = "none"
+    """rank inputs and features by a random forest on each fold's train rows; how many are kept is searched"""
 
 
 class Validation(Section):
@@ -293,7 +295,8 @@ _Loader.add_implicit_resolver(
 
 
 _NAMES = ("data.targets", "data.past", "features.columns")
-_LISTS = (*_NAMES, "window.horizons", *(f"features.{name}" for name in Features.model_fields if name != "columns"))
+_STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "select")]
+_LISTS = (*_NAMES, "window.horizons", *_STEPS)
 
 
 def _flag_value(key: str, text: str) -> Any:

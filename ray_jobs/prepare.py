@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +20,16 @@ from data.folds import split
 from data.load import read_table
 from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
-from models.crossval import FoldScore, Problem, find_seasons
+from models.crossval import FoldScore, Problem, find_seasons, reads_targets_alone
 from models.features import Features
 from models.preprocess import Statistics
+from models.selection import Way, rank
 from ray_jobs.config import Config
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
-from search_spaces import load
+from search_spaces import KEEP, load
 
 DEFAULT_SAMPLE = "sea-temperature"
+_SILENT_SECONDS = 5.0  # of ranking, before the time that is left is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +108,8 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
     """InputError for a fixed parameter that no family searches, or whose value lies outside of a family's range."""
     spaces = [load(family) for family in families]
     known = sorted({name for space in spaces for name in space.ranges})
+    if config.features.select != "none":
+        known.append(KEEP)  # its value is held against the number of inputs once they are known
     for name, value in config.search.fixed.items():
         if name not in known:
             raise InputError(
@@ -122,6 +127,21 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
                         f"search.fixed: {name} of {space.family} lies between {d.low} and {d.high}, got {value!r}; to "
                         f"go beyond, edit search_spaces/{space.family}.py"
                     )
+
+
+def check_select(config: Config, families: Sequence[str]) -> None:
+    """InputError where inputs are to be chosen and no family reads any but the targets."""
+    if config.features.select != "none" and all(map(reads_targets_alone, families)):
+        raise InputError(
+            f"features.select={config.features.select!r} chooses inputs besides the targets, and "
+            f"{' and '.join(families)} read none; leave it out, or add a family that does"
+        )
+
+
+def check_keep(keep: object, n_ranked: int, where: str) -> None:
+    """InputError where `keep` is no number of inputs; `where` says what gave it."""
+    if type(keep) is not int or not 1 <= keep <= n_ranked:
+        raise InputError(f"{where}: {KEEP} is the number of inputs kept, from 1 to {n_ranked}, got {keep!r}")
 
 
 def _check_places(config: Config) -> None:
@@ -196,13 +216,15 @@ def problem(config: Config) -> Problem:
         features=features,
     )
     _check_metric(made)
-    return made
+    select = config.features.select
+    return made if select == "none" else _ranked(made, select, config.search.fixed.get(KEEP, 1))
 
 
 def _features(config: Config, table: Table) -> Features:
     """The features asked for, by positions of columns; InputError for a column that is not among the inputs."""
     asked = config.features.model_dump()
     names = asked.pop("columns")
+    del asked["select"]
     for name in [] if names == "auto" else names:
         if name not in table.names:
             raise InputError(
@@ -211,6 +233,25 @@ def _features(config: Config, table: Table) -> Features:
     columns = range(table.n_targets) if names == "auto" else sorted({table.names.index(name) for name in names})
     wanted = {kind: tuple(sorted(set(steps))) for kind, steps in asked.items()}
     return Features(columns=tuple(columns) if any(wanted.values()) else (), **wanted)
+
+
+def _ranked(problem: Problem, way: Way, keep: object) -> Problem:
+    """The problem with each fold's ranking of its inputs; it tells of its progress where it takes long."""
+    candidates = problem.inputs[problem.table.n_targets :]
+    if len(candidates) < 2:
+        raise InputError(
+            f"features.select={way!r} chooses among the inputs besides the targets, and there are {len(candidates)} "
+            f"({', '.join(candidates) or 'none'}); add features or columns, or leave it out"
+        )
+    check_keep(keep, len(candidates), "search.fixed")
+    folds, started, rankings = (problem.split.final, *problem.split.folds), time.monotonic(), {}
+    print(f"ranking {len(candidates)} inputs by {way} on {len(folds)} folds", flush=True)
+    for number, fold in enumerate(folds):
+        rankings[fold.name] = rank(problem, number, way)
+        spent, left = time.monotonic() - started, len(folds) - number - 1
+        if left and spent > _SILENT_SECONDS:
+            print(f"{number + 1} of {len(folds)} folds, at most {spent / (number + 1) * left:.0f} s left", flush=True)
+    return replace(problem, rankings=rankings)
 
 
 def _check_metric(problem: Problem) -> None:

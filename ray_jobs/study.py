@@ -24,7 +24,7 @@ from data.errors import InputError
 from ray_jobs.config import Config
 from ray_jobs.database import make_file, shown
 from ray_jobs.suggest import suggest
-from search_spaces import Space, load
+from search_spaces import Space, load, with_keep
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -254,11 +254,16 @@ class StudyBook:
         return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
 
 
-def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None) -> StudyBook:
-    """The study that a configuration describes, opened or made in the database at `url`."""
+def open_book(
+    settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None, n_ranked: int = 0
+) -> StudyBook:
+    """The study that a configuration describes, opened or made in the database at `url`.
+
+    `n_ranked` is how many inputs the family's networks choose from; with 0 nothing is chosen.
+    """
     return StudyBook(
         url,
-        load(family),
+        with_keep(load(family), n_ranked) if n_ranked else load(family),
         settings.window.lookbacks,
         algorithm=settings.search.algorithm,
         trials=settings.search.trials,

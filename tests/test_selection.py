@@ -10,18 +10,23 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from optuna.distributions import IntDistribution
 
 from data.errors import InputError
 from data.folds import split
 from data.table import check_table
 from models import selection
-from models.crossval import CrossValidation, build, fit_statistics, lookback_windows, refit
+from models.crossval import CrossValidation, build, fit_statistics, lookback_windows, n_ranked, refit
 from models.export import export_onnx
 from models.features import Features
 from models.memory import trial_bytes
 from models.preprocess import Forecaster, Statistics
 from models.selection import rank
-from tests.builders import equal, make_params, make_problem
+from ray_jobs import config, prepare, ship
+from ray_jobs.search import unread
+from ray_jobs.study import open_book
+from search_spaces import KEEP, at_edge, load, with_keep
+from tests.builders import equal, make_params, make_problem, make_table
 
 WAYS = ("importance", "permutation")
 FEATURES = Features(columns=(0, 2), lags=(1,), averages=(3,), returns=(2,))
@@ -211,3 +216,68 @@ def test_the_graph_takes_every_column_and_answers_as_torch_does(problem, normali
             expected = model(past[-batch:]).numpy()
         (found,) = session.run(None, {"past": past[-batch:].numpy()})
         assert np.isfinite(expected).all() and np.abs((found - expected) / model.std[:1].numpy()).max() < 1e-5
+
+
+def test_the_bundle_lists_what_was_chosen(problem):
+    params = {KEEP: 2}
+    assert ship.chosen(problem, params, "refit") == ["wind", "wind return 2"]
+    assert ship.chosen(problem, params, "average") == {"1": ["heat", "wind"], "2": ["wind lag 1", "wind"]}
+    assert ship.chosen(problem, {}, "refit") is None
+
+
+# --- the search
+
+
+def test_how_many_are_kept_is_searched_from_all_of_them_on(problem, tmp_path):
+    settings = config.check({"search": {"trials": 8, "algorithm": "random"}})
+    url = f"sqlite:///{tmp_path}/study.db"
+    book = open_book(settings, "lstm", url, minimise=True, n_ranked=n_ranked(problem, "lstm"))
+    assert book.ranges[KEEP] == IntDistribution(1, 8)
+    drawn = [book.suggest()[1][KEEP] for _ in range(8)]
+    book.close()
+    assert drawn[0] == 8 and set(drawn) <= set(range(1, 9)) and len(set(drawn)) > 3
+    assert with_keep(load("lstm"), 8).ranges.keys() - load("lstm").ranges.keys() == {KEEP}
+    assert at_edge({KEEP: 8}, {KEEP: book.ranges[KEEP]}) == []  # all inputs there are: no bound to be widened
+
+
+def test_how_many_are_kept_may_be_fixed(problem, tmp_path):
+    settings = config.check({"search": {"trials": 3, "fixed": {KEEP: 2}}})
+    book = open_book(settings, "lstm", f"sqlite:///{tmp_path}/study.db", minimise=True, n_ranked=8)
+    assert [book.suggest()[1][KEEP] for _ in range(3)] == [2, 2, 2] and KEEP not in book.ranges
+    book.close()
+
+
+def test_a_family_that_reads_targets_alone_chooses_nothing_and_says_so(problem, tmp_path):
+    assert (n_ranked(problem, "linear"), n_ranked(problem, "lstm")) == (0, 8)
+    assert n_ranked(make_problem(make_table()), "lstm") == 0
+    book = open_book(config.check({}), "linear", f"sqlite:///{tmp_path}/study.db", minimise=True)
+    (said,) = unread(book, problem, 8)
+    book.close()
+    assert said.endswith("other columns and features go unread, and none are chosen")
+
+
+def test_choosing_for_families_that_read_targets_alone_is_refused():
+    settings = config.check({"features": {"select": "importance"}})
+    with pytest.raises(InputError, match=r"'importance' chooses inputs .* linear and segment_lstm read none"):
+        prepare.check_select(settings, ["linear", "segment_lstm"])
+    prepare.check_select(settings, ["linear", "lstm"])
+    prepare.check_select(config.check({}), ["linear"])
+
+
+def test_a_problem_is_ranked_where_that_is_asked_for(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "t.csv"
+    table = driven()
+    hours = pd.date_range("2024-01-01", periods=400, freq="h")
+    pd.DataFrame(table.values, columns=list(table.names)).assign(time=hours).to_csv(file, index=False)
+    asked = {
+        "data": {"path": str(file), "targets": ["load"]},
+        "window": {"lookback": 8, "horizon": 2},
+        "validation": {"folds": 2},
+    }
+    assert prepare.problem(config.check(asked)).rankings == {}
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(prepare, "_SILENT_SECONDS", 0.0)
+    ranked = prepare.problem(config.check({**asked, "features": {"select": "importance"}})).rankings
+    assert {name: order[0] for name, order in ranked.items()} == {"holdout": 4, "1": 4, "2": 4}
+    said = [line.partition(", at most")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["ranking 5 inputs by importance on 3 folds", "1 of 3 folds", "2 of 3 folds"]

@@ -16,7 +16,7 @@ from data.errors import InputError
 from data.folds import split
 from data.table import check_table
 from models import selection
-from models.crossval import CrossValidation, build, fit_statistics, lookback_windows, n_ranked, refit
+from models.crossval import CrossValidation, lookback_windows, n_ranked, refit
 from models.export import export_onnx
 from models.features import Features
 from models.memory import trial_bytes
@@ -26,7 +26,7 @@ from ray_jobs import config, prepare, ship
 from ray_jobs.search import unread
 from ray_jobs.study import open_book
 from search_spaces import KEEP, at_edge, load, with_keep
-from tests.builders import equal, make_params, make_problem, make_table
+from tests.builders import equal, make_model, make_params, make_problem, make_table
 
 WAYS = ("importance", "permutation")
 FEATURES = Features(columns=(0, 2), lags=(1,), averages=(3,), returns=(2,))
@@ -158,12 +158,8 @@ def problem():
 
 
 def made(problem, keep, **values):
-    torch.manual_seed(0)
-    params = make_params("lstm", **values, **({} if keep is None else {"input__keep": keep}))
-    model = build(problem, "lstm", params, fit_statistics(problem, problem.split.final)).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)
-    return model
+    kept = {} if keep is None else {"input__keep": keep}
+    return make_model("lstm", problem, random_weights=True, **kept, **values).eval()
 
 
 def past_of(problem, n):

@@ -4,8 +4,10 @@
     permutation   how much worse the forest answers later windows of the fold once an input is shuffled there
 
 A row of the forest's data is a window: from the inputs' values at its last row, how far each target will be from its
-last known value, some steps ahead. A forest needs no scale and finds bends and joint effects; it sees no earlier row,
-so what is to count from there has to be among the features.
+last known value, some steps ahead. The targets' own values are among the inputs, unranked: a network always sees them,
+so what counts is what another input adds, and what they explain would otherwise be noise that hides it. A forest needs
+no scale and finds bends and joint effects; it sees no earlier row, so what is to count from there has to be among the
+features.
 """
 
 from __future__ import annotations
@@ -62,7 +64,8 @@ def rank(problem: Problem, number: int, way: Way) -> NDArray[np.int64]:
             n_jobs=1,
             random_state=seed,
         ).importances_mean
-    return problem.table.n_targets + np.argsort(-scores, kind="stable")
+    k = problem.table.n_targets
+    return k + np.argsort(-scores[k:], kind="stable")
 
 
 def _evenly(problem: Problem, fold: Fold) -> NDArray[np.int64]:
@@ -75,12 +78,12 @@ def _evenly(problem: Problem, fold: Fold) -> NDArray[np.int64]:
 def _samples(
     problem: Problem, fold: Fold, origins: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a forest learns from: (N, candidates) as the network sees them, (N,) or (N, outputs) in train deviations."""
+    """What a forest learns from: (N, inputs) as the network sees them, (N,) or (N, outputs) in train deviations."""
     table, k = problem.table, problem.table.n_targets
     fitted = fit_statistics(problem, fold)
     allowed, scaled = only_rows(table.values, fold.rows, fitted.mean, fitted.std)
     features = over_table(allowed, scaled, table.segments, problem.features)[origins - 1]
-    inputs = np.hstack([scaled[origins - 1, k:], (features - fitted.feature_mean) / fitted.feature_std])
+    inputs = np.hstack([scaled[origins - 1], (features - fitted.feature_mean) / fitted.feature_std])
     x = np.nan_to_num(inputs, posinf=LIMIT, neginf=-LIMIT).clip(-LIMIT, LIMIT)
     targets = allowed[:, :k]
     last = last_known(targets, origins, starts=segment_starts(table, origins), means=fitted.mean[:k])

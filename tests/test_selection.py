@@ -66,6 +66,13 @@ def test_what_drives_the_target_ranks_first_by_how_much_and_noise_last(way):
         assert np.array_equal(order, rank(problem, number, way))
 
 
+def test_what_the_targets_say_themselves_does_not_hide_a_driver():
+    # Without the load's own value, half of how far it goes is noise, and a block of 200 windows ranks "aid" last.
+    problem = make_problem(driven(600), lookback=13, steps=(1, 2))
+    parts = split(problem.table, scheme="blocked", n_folds=2, lookback=13, steps=(1, 2))
+    assert rank(dataclasses.replace(problem, split=parts), 2, "permutation")[:2].tolist() == [4, 2]
+
+
 def test_a_feature_is_ranked_by_what_it_tells():
     features = Features(columns=(0, 4), lags=(1,), differences=(1,))
     problem = dataclasses.replace(make_problem(driven(), lookback=9, steps=(1,)), features=features)
@@ -124,7 +131,7 @@ def test_the_forest_learns_from_the_last_row_how_far_the_targets_will_go():
     problem = with_values(problem, values)
     x, y = selection._samples(problem, fold, np.array([100]))
     fitted = Statistics.fit(values, fold.rows)
-    expected = (np.array([1, fitted.mean[2], 3, 2, 7]) - fitted.mean[1:]) / fitted.std[1:]
+    expected = (np.array([4, 1, fitted.mean[2], 3, 2, 7]) - fitted.mean) / fitted.std
     assert x[0] == pytest.approx(expected, abs=1e-5)
     assert y[0, [0, 2]] == pytest.approx(np.array([6 - 4, 1 - 4]) / fitted.std[0], rel=1e-5)
 

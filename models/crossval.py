@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +49,13 @@ class Problem:
     seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
     features: Features = NO_FEATURES
     heads: Heads = VALUE_ALONE
+    # By fold: what is no target, best first, by its place in `inputs`; empty where nothing is chosen.
+    rankings: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all that a network may see: the table's columns, then the features."""
+        return (*self.table.names, *self.features.names(self.table.names))
 
     @property
     def minimise(self) -> bool:
@@ -86,9 +93,9 @@ def parameters(name: str) -> list[str]:
 
 def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
     """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
-    module = family(name)
+    module, keep = family(name), params["input"].get("keep")
     config = module.Config(
-        channels=Forecaster.channels(statistics),
+        channels=Forecaster.channels(statistics, keep),
         lookback=params["window"]["lookback"],
         n_steps=len(problem.steps),
         n_targets=problem.table.n_targets,
@@ -102,13 +109,25 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         params["input"]["normalisation"],
         problem.features,
         problem.heads,
+        keep,
     )
+
+
+def reads_targets_alone(name: str) -> bool:
+    """Whether the models of a family leave every input but the targets unread."""
+    return bool(getattr(family(name), "READS_TARGETS_ALONE", False))
+
+
+def n_ranked(problem: Problem, name: str) -> int:
+    """How many inputs the models of a family choose from; 0 where none are ranked, or none but the targets are read."""
+    return 0 if reads_targets_alone(name) else len(problem.rankings.get(problem.split.final.name, ()))
 
 
 def fit_statistics(problem: Problem, fold: Fold) -> Statistics:
     """What preprocessing learns from the rows that a fold trains on."""
     table = problem.table
-    return Statistics.fit(table.values, fold.rows, problem.features, table.segments)
+    fitted = Statistics.fit(table.values, fold.rows, problem.features, table.segments)
+    return replace(fitted, ranking=tuple(int(i) for i in problem.rankings.get(fold.name, ())))
 
 
 def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int64], lookback: int) -> Windows:

@@ -129,7 +129,7 @@ def over_table(
 ) -> NDArray[np.float32]:
     """(T, P): the features of every row of a table, NaN where missing; no feature reaches across a segment's start."""
     found = np.full((len(values), len(features.each) * len(features.columns)), np.nan, np.float32)
-    for start, stop in segments:
+    for start, stop in segments if features.each else ():
         if stop - start <= features.reach:
             continue
         raw, x = (torch.from_numpy(np.ascontiguousarray(each[start:stop]))[None] for each in (values, scaled))

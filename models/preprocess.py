@@ -2,7 +2,7 @@
 
 Shapes: B batch, L lookback steps, F input columns, P features, C network channels, H steps ahead, K targets.
 
-    past_BLF --valid?--> scale --> [+ features] --normalise by the window--> [+ missing flags] --> network
+    past_BLF --valid?--> scale --> [+ features] --normalise by the window--> [+ missing flags] --> [choose] --> network
     network --> undo both --> answer_BHK
 
 A value that is missing (NaN or infinite) becomes the mean of its column in the train rows. Columns that had missing
@@ -42,6 +42,7 @@ class Statistics:
     flagged: tuple[int, ...]  # columns with missing values in the train rows
     feature_mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (P,); 0 for levels
     feature_std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (P,); 1 for levels
+    ranking: tuple[int, ...] = ()  # what may be left out, best first, by its place among columns, then features
 
     @classmethod
     def fit(
@@ -60,9 +61,7 @@ class Statistics:
         flagged = tuple(int(i) for i in np.flatnonzero(~known.all(axis=0)))
         if not features.each:
             return cls(mean=mean, std=std, flagged=flagged)
-        allowed = np.full_like(values, np.nan)
-        allowed[rows] = values[rows]
-        scaled = np.nan_to_num(((allowed - mean) / std).astype(np.float32), posinf=0.0, neginf=0.0)
+        allowed, scaled = only_rows(values, rows, mean, std)
         segments = np.array([[0, len(values)]]) if segments is None else segments
         feature_mean, feature_std, _ = _moments(over_table(allowed, scaled, segments, features))
         return cls(
@@ -72,6 +71,25 @@ class Statistics:
             feature_mean=np.where(features.levels, 0.0, feature_mean),
             feature_std=np.where(features.levels, 1.0, feature_std),
         )
+
+    def seen(self, keep: int | None) -> list[int]:
+        """Which of all channels (columns, features, flags) a network sees that is given the `keep` best of `ranking`.
+
+        What is not ranked is always seen, a flag with its column; None leaves nothing out.
+        """
+        left_out = set() if keep is None else set(self.ranking[keep:])
+        n_values = len(self.mean) + len(self.feature_mean)
+        values = [i for i in range(n_values) if i not in left_out]
+        return values + [n_values + i for i, column in enumerate(self.flagged) if column not in left_out]
+
+
+def only_rows(
+    values: NDArray[np.float32], rows: NDArray[np.int64], mean: NDArray[np.float64], std: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The table (T, F) as it would be if nothing but `rows` were known, NaN elsewhere; and scaled, 0 where missing."""
+    allowed = np.full_like(values, np.nan)
+    allowed[rows] = values[rows]
+    return allowed, np.nan_to_num(((allowed - mean) / std).astype(np.float32), posinf=0.0, neginf=0.0)
 
 
 def _moments(seen: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
@@ -91,7 +109,8 @@ class Forecaster(nn.Module):
     The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
     network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
     last known value, or mean and standard deviation. With `features`, L is the lookback and the rows that they reach
-    back before it.
+    back before it. With `keep`, the network sees so many of the inputs that the statistics rank, the best ones, besides
+    the targets; the others are taken and go unread.
     """
 
     def __init__(
@@ -102,6 +121,7 @@ class Forecaster(nn.Module):
         normalisation: Normalisation,
         features: Features = NO_FEATURES,
         heads: Heads = VALUE_ALONE,
+        keep: int | None = None,
     ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
@@ -116,16 +136,18 @@ class Forecaster(nn.Module):
         self.flagged: Tensor
         self.feature_mean: Tensor
         self.feature_std: Tensor
+        self.seen: Tensor | None
         self.register_buffer("mean", torch.from_numpy(statistics.mean).float())
         self.register_buffer("std", torch.from_numpy(statistics.std).float())
         self.register_buffer("flagged", torch.tensor(statistics.flagged, dtype=torch.int64))
         self.register_buffer("feature_mean", torch.from_numpy(statistics.feature_mean).float())
         self.register_buffer("feature_std", torch.from_numpy(statistics.feature_std).float())
+        self.register_buffer("seen", None if keep is None else torch.tensor(statistics.seen(keep)))
 
     @staticmethod
-    def channels(statistics: Statistics) -> int:
+    def channels(statistics: Statistics, keep: int | None = None) -> int:
         """How many channels C the network sees: columns, features, a flag for each column that had missing values."""
-        return len(statistics.mean) + len(statistics.feature_mean) + len(statistics.flagged)
+        return len(statistics.seen(keep))
 
     def forward(self, past: Tensor) -> Tensor:
         return self.answers(past)["future"]
@@ -202,6 +224,8 @@ class Forecaster(nn.Module):
         if self.flagged.numel():
             flags = (~valid_BLF).index_select(2, self.flagged).to(x_BLC.dtype)
             x_BLC = torch.cat([x_BLC, flags], dim=2)
+        if self.seen is not None:
+            x_BLC = x_BLC.index_select(2, self.seen)
         return x_BLC, shift_B1F, scale_B1F
 
     def _scaled_features(

@@ -95,6 +95,8 @@ class Features(Section):
     """moving standard deviations"""
     volatilities: list[Span] = []
     """moving standard deviations of one-step returns"""
+    select: Literal["none", "importance", "permutation"] = "none"
+    """rank inputs and features by a random forest on each fold's train rows; how many are kept is searched"""
 
 
 Weight = Annotated[float, Field(ge=0, le=1e6)]
@@ -329,8 +331,8 @@ _Loader.add_implicit_resolver(
 
 
 _NAMES = ("data.targets", "data.past", "features.columns")
-_SPANS = [f"features.{name}" for name in Features.model_fields if name != "columns"]
-_LISTS = (*_NAMES, *_SPANS, "window.horizons", "heads.levels")
+_STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "select")]
+_LISTS = (*_NAMES, *_STEPS, "window.horizons", "heads.levels")
 
 
 def _flag_value(key: str, text: str) -> Any:

@@ -11,11 +11,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from data.errors import InputError, nearest
 from models.crossval import family as family_module
-from models.crossval import parameters
+from models.crossval import parameters, reads_targets_alone
 from models.preprocess import NORMALISATIONS
 from models.training import Config as FitConfig
 from ray_jobs.config import Config
-from search_spaces import Space, load, unflatten
+from search_spaces import KEEP, Space, load, unflatten
 
 
 def check_fixed(config: Config, families: Sequence[str]) -> None:
@@ -26,6 +26,8 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
     spaces = [load(family) for family in families]
     known = sorted({name for space in spaces for name in parameters(space.family)})
     for name, value in config.search.fixed.items():
+        if name == KEEP and config.features.select != "none":
+            continue  # held against the number of inputs once they are known
         if name not in known or name == "fit.max_epochs":
             raise InputError(
                 f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; "
@@ -40,6 +42,21 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
                     check_values(space.family, groups, lookback=max(config.window.lookbacks))
                 except ValueError as error:
                     raise InputError(f"search.fixed: {name} of {space.family}: {error}") from None
+
+
+def check_select(config: Config, families: Sequence[str]) -> None:
+    """InputError where inputs are to be chosen and no family reads any but the targets."""
+    if config.features.select != "none" and all(map(reads_targets_alone, families)):
+        raise InputError(
+            f"features.select={config.features.select!r} chooses inputs besides the targets, and "
+            f"{' and '.join(families)} read none; leave it out, or add a family that does"
+        )
+
+
+def check_keep(keep: object, n_ranked: int, where: str) -> None:
+    """InputError where `keep` is no number of inputs; `where` says what gave it."""
+    if type(keep) is not int or not 1 <= keep <= n_ranked:
+        raise InputError(f"{where}: {KEEP} is the number of inputs kept, from 1 to {n_ranked}, got {keep!r}")
 
 
 def _check_in_range(space: Space, name: str, value: Any) -> None:

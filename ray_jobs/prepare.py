@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
+import time
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,14 @@ from models.heads import Heads
 from models.metrics import METRICS
 from models.naive import naive_answers
 from models.preprocess import Statistics
+from models.selection import Way, rank
 from ray_jobs.config import Config
+from ray_jobs.params import check_keep
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
+from search_spaces import KEEP
 
 DEFAULT_SAMPLE = "sea-temperature"
+_SILENT_SECONDS = 5.0  # of ranking, before the time that is left is said
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,13 +181,15 @@ def problem(config: Config) -> Problem:
         heads=heads,
     )
     _check_metric(made)
-    return made
+    select = config.features.select
+    return made if select == "none" else _ranked(made, select, config.search.fixed.get(KEEP, 1))
 
 
 def _features(config: Config, table: Table) -> Features:
     """The features asked for, by positions of columns; InputError for a column that is not among the inputs."""
     asked = config.features.model_dump()
     names = asked.pop("columns")
+    del asked["select"]
     for name in [] if names == "auto" else names:
         if name not in table.names:
             raise InputError(
@@ -215,6 +222,25 @@ def _metric(config: Config, heads: Heads) -> str:
     if head != "value" and head not in heads.extras:
         raise InputError(f"search.metric={name!r} judges a head that there is not; give heads.{head} a weight")
     return name
+
+
+def _ranked(problem: Problem, way: Way, keep: object) -> Problem:
+    """The problem with each fold's ranking of its inputs; it tells of its progress where it takes long."""
+    candidates = problem.inputs[problem.table.n_targets :]
+    if len(candidates) < 2:
+        raise InputError(
+            f"features.select={way!r} chooses among the inputs besides the targets, and there are {len(candidates)} "
+            f"({', '.join(candidates) or 'none'}); add features or columns, or leave it out"
+        )
+    check_keep(keep, len(candidates), "search.fixed")
+    folds, started, rankings = (problem.split.final, *problem.split.folds), time.monotonic(), {}
+    print(f"ranking {len(candidates)} inputs by {way} on {len(folds)} folds", flush=True)
+    for number, fold in enumerate(folds):
+        rankings[fold.name] = rank(problem, number, way)
+        spent, left = time.monotonic() - started, len(folds) - number - 1
+        if left and spent > _SILENT_SECONDS:
+            print(f"{number + 1} of {len(folds)} folds, at most {spent / (number + 1) * left:.0f} s left", flush=True)
+    return replace(problem, rankings=rankings)
 
 
 def _check_metric(problem: Problem) -> None:

@@ -27,7 +27,7 @@ from rich.console import Console
 
 from data.errors import InputError, nearest
 from models.bundle import no_nan
-from models.crossval import Problem
+from models.crossval import Problem, n_ranked, reads_targets_alone
 from models.crossval import family as family_module
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.compare import compare_families
@@ -35,7 +35,7 @@ from ray_jobs.config import Config
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
-from ray_jobs.params import check_fixed, head_weights
+from ray_jobs.params import check_fixed, check_select, head_weights
 from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
@@ -109,6 +109,7 @@ def _search(
         run_folder.check_free(Path(str(settings.runs)), settings.name)
     prepare.check_scheduler(settings)
     check_fixed(settings, families)
+    check_select(settings, families)
     head_weights(settings)
     problem = prepare.problem(settings)
     if settings.search.storage:
@@ -181,7 +182,14 @@ def _book(
     """The family's study, begun or gone on with; InputError where it is another run's, or of another table."""
     storage = settings.search.storage
     name = f"{run.path.name}/{family}" if storage else family
-    book = open_book(settings, family, storage or run.study_url, minimise=problem.minimise, name=name)
+    book = open_book(
+        settings,
+        family,
+        storage or run.study_url,
+        minimise=problem.minimise,
+        name=name,
+        n_ranked=n_ranked(problem, family),
+    )
     if book.started and not resume:
         raise InputError(f"{book.shown_url} has a study {book.name!r} already; choose another --name")
     known = book.study.user_attrs.get("data")
@@ -201,8 +209,11 @@ def unread(book: StudyBook, problem: Problem, lookback: int) -> list[str]:
     """Sentences about what of the data the family's networks, or some of them, do not read."""
     module, said = family_module(book.family), []
     others = problem.table.names[problem.table.n_targets :]
-    if getattr(module, "READS_TARGETS_ALONE", False) and (others or problem.features.each):
-        said.append(f"{book.family} answers each target from its own past alone: other columns and features go unread")
+    if reads_targets_alone(book.family) and (others or problem.features.each):
+        so = ", and none are chosen" if problem.rankings else ""
+        said.append(
+            f"{book.family} answers each target from its own past alone: other columns and features go unread{so}"
+        )
     if hasattr(module, "receptive_field"):
         lowest = {**book.fixed, **{name: points(d)[0] for name, d in book.ranges.items()}}
         sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}

@@ -26,6 +26,7 @@ from models.training import Answers
 from models.validation import Proof, answers, open_session, prove
 from ray_jobs.cluster import versions
 from ray_jobs.config import Config
+from search_spaces import KEEP
 
 _BATCH = 1024
 _PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
@@ -129,6 +130,7 @@ def _card(
         "task": "forecast",
         "calendar": table.calendar.name,
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
+        "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
         "metrics": {
             "name": problem.metric,
             "unit": unit(problem),
@@ -148,6 +150,18 @@ def _card(
         "data": {"fingerprint": table.fingerprint, "rows": len(table.values)},
         "git_commit": git_commit(),
     }
+
+
+def chosen(problem: Problem, params: Mapping[str, Any], kind: str) -> list[str] | dict[str, list[str]] | None:
+    """Names of the inputs that a model with these flat params was given, best first; of an average, those of each fold.
+
+    None where nothing was to be chosen.
+    """
+    if KEEP not in params:
+        return None
+    folds = {name: [problem.inputs[i] for i in order[: params[KEEP]]] for name, order in problem.rankings.items()}
+    final = folds.pop(problem.split.final.name)
+    return final if kind == "refit" else folds
 
 
 def unit(problem: Problem) -> str:

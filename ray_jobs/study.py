@@ -26,7 +26,7 @@ from ray_jobs.config import Config
 from ray_jobs.database import make_file, shown
 from ray_jobs.params import head_weights
 from ray_jobs.suggest import suggest
-from search_spaces import Space, load
+from search_spaces import Space, load, with_keep
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -67,7 +67,7 @@ class StudyBook:
         self.minimise = minimise
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
-        own = parameters(space.family)
+        own = {*parameters(space.family), *space.ranges}
         self.fixed |= {name: value for name, value in fixed.items() if name in own}
         self.ranges: dict[str, BaseDistribution] = {n: d for n, d in space.ranges.items() if n not in fixed}
         # Flat params of the first trials, before the algorithm suggests; with some fixed, two may be the same.
@@ -262,12 +262,17 @@ class StudyBook:
         return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
 
 
-def open_book(settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None) -> StudyBook:
-    """The study that a configuration describes, opened or made in the database at `url`."""
+def open_book(
+    settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None, n_ranked: int = 0
+) -> StudyBook:
+    """The study that a configuration describes, opened or made in the database at `url`.
+
+    `n_ranked` is how many inputs the family's networks choose from; with 0 nothing is chosen.
+    """
     weights = head_weights(settings)
     return StudyBook(
         url,
-        load(family),
+        with_keep(load(family), n_ranked) if n_ranked else load(family),
         settings.window.lookbacks,
         algorithm=settings.search.algorithm,
         trials=settings.search.trials,

@@ -254,6 +254,9 @@ def summary(
                 "calendar": table.calendar.name,
                 "fingerprint": table.fingerprint,
             },
+            "rankings": {  # of the inputs besides the targets, best first; empty where nothing is chosen
+                name: [problem.inputs[i] for i in order] for name, order in problem.rankings.items()
+            },
             "steps": problem.steps.tolist(),
             "lookback": best.params["window.lookback"],
         }

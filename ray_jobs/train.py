@@ -20,12 +20,13 @@ from typing import Any
 
 from data.errors import InputError, nearest
 from models.bundle import no_nan
+from models.crossval import n_ranked
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
 from ray_jobs.config import Config
 from ray_jobs.final import train_final
-from ray_jobs.params import check_values
+from ray_jobs.params import check_keep, check_values
 from ray_jobs.search import exit_codes
-from search_spaces import FAMILIES, unflatten
+from search_spaces import FAMILIES, KEEP, unflatten
 
 OWN_FLAGS = {
     "--params": "a YAML file with family, params and epochs, as every run leaves it: best.yaml",
@@ -60,6 +61,13 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
     settings = prepare.complete(settings.model_copy(update={"window": window, "resources": resources}))
     run_folder.check_free(Path(str(settings.runs)), settings.name)
     problem = prepare.problem(settings)
+    if n_ranked(problem, family):
+        check_keep(params.get(KEEP), n_ranked(problem, family), "--params")
+    elif KEEP in params:
+        raise InputError(
+            f"--params: {KEEP}={params[KEEP]!r} counts inputs that features.select ranks, which is "
+            f"{settings.features.select!r} here; give the run's own config.yaml as --config"
+        )
     cluster.connect()
     cluster.check(resources)
     out = display.console()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+
+KEEP = "input.keep"  # how many of the inputs that `features.select` ranks a network sees
 
 FAMILIES: tuple[str, ...] = tuple(
     sorted(file.stem for file in Path(__file__).parent.glob("*.py") if not file.stem.startswith("_"))
@@ -36,6 +38,12 @@ def load(family: str) -> Space:
     return Space(family=family, ranges=flatten(module.SPACE), starts={"default": default, **named})
 
 
+def with_keep(space: Space, n_ranked: int) -> Space:
+    """The space, and how many of so many ranked inputs are kept: all of them in the first trials."""
+    starts = {name: {**start, KEEP: n_ranked} for name, start in space.starts.items()}
+    return replace(space, ranges={**space.ranges, KEEP: IntDistribution(1, n_ranked)}, starts=starts)
+
+
 def flatten(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """{"fit": {"lr": x}} -> {"fit.lr": x}"""
     return {f"{group}.{name}": value for group, names in groups.items() for name, value in names.items()}
@@ -55,5 +63,8 @@ def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -
     return [
         name
         for name, d in ranges.items()
-        if isinstance(d, IntDistribution | FloatDistribution) and d.low < d.high and params[name] in (d.low, d.high)
+        if isinstance(d, IntDistribution | FloatDistribution)
+        and d.low < d.high
+        and params[name] in (d.low, d.high)
+        and name != KEEP  # there are no more inputs than all
     ]

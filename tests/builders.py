@@ -16,8 +16,8 @@ from data.table import Table, check_table
 from models import training
 from models.batches import Windows
 from models.bundle import write_bundle
-from models.crossval import Problem, build, find_seasons
-from models.preprocess import Forecaster, Statistics
+from models.crossval import Problem, build, find_seasons, fit_statistics
+from models.preprocess import Forecaster
 from models.validation import Inputs, Proof
 from search_spaces import load, unflatten
 
@@ -75,8 +75,7 @@ def make_model(
     """
     problem = make_problem() if problem is None else problem
     torch.manual_seed(seed)
-    statistics = Statistics.fit(problem.table.values, problem.split.final.rows)
-    model = build(problem, family, make_params(family, **values), statistics)
+    model = build(problem, family, make_params(family, **values), fit_statistics(problem, problem.split.final))
     if random_weights:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.2)

@@ -55,6 +55,9 @@ def flat(frame: Frame) -> Frame:
 
 WINDOW = ["--lookback", "12", "--horizon", "3"]
 TARGET = ["--target", "sales"]
+SELECT = ["--features.select", "importance"]
+LAGS = ["--features.lags", "6,12"]
+KEEP = ["--search.fixed"]
 HYPERBAND = ["--search.scheduler", "hyperband"]
 MYSQL = "mysql+pymysql://ann@127.0.0.1"
 POSTGRES = "postgresql+psycopg://ann@127.0.0.1"
@@ -152,6 +155,10 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ),
     ("a level of 1", None, [*TARGET, "--heads.quantiles", "1", "--heads.levels", "0.5,1"], ["heads.levels"]),
     ("fixed is no mapping", None, [*TARGET, "--search.fixed", "model.hidden"], ["search.fixed", "'model.hidden'"]),
+    ("another choice", None, [*TARGET, "--features.select", "importances"], ["features.select", "'importances'"]),
+    ("nothing to choose among", None, [*TARGET, *SELECT], ["features.select='importance'", "there are 1 (price)"]),
+    ("more than there are", None, [*TARGET, *SELECT, *LAGS, *KEEP, "{input.keep: 4}"], ["from 1 to 3", "got 4"]),
+    ("keep without a choice", None, [*TARGET, *LAGS, *KEEP, "{input.keep: 1}"], ["no parameter 'input.keep'"]),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 
@@ -233,6 +240,28 @@ def test_a_configuration_to_train_is_checked_before_anything_starts(
     file.write_text(PARAMS.replace(old, new))
     with pytest.raises(SystemExit) as ended:
         train.main(["--params", str(file), "--runs", str(tmp_path / "runs")])
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and printed.err.count("\n") == 1
+    assert says in printed.err and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("keep", "flags", "says"),
+    [
+        ("\n  input.keep: 3", [], "input.keep=3 counts inputs that features.select ranks, which is 'none' here"),
+        ("\n  input.keep: 4", [*SELECT, *LAGS], "from 1 to 3, got 4"),
+        ("", [*SELECT, *LAGS], "from 1 to 3, got None"),
+    ],
+)
+def test_a_choice_of_inputs_to_train_fits_its_configuration(
+    keep: str, flags: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "best.yaml"
+    file.write_text(PARAMS.replace("normalisation: last", f"normalisation: last{keep}"))
+    good().to_csv(tmp_path / "table.csv", index=False)
+    arguments = ["--data", str(tmp_path / "table.csv"), *TARGET, "--horizon", "3", "--folds", "2", *flags]
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--params", str(file), "--runs", str(tmp_path / "runs"), *arguments])
     printed = capsys.readouterr()
     assert ended.value.code == 2 and printed.err.count("\n") == 1
     assert says in printed.err and not (tmp_path / "runs").exists()

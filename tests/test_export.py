@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -430,7 +431,7 @@ def ship(monkeypatch):
     return ship
 
 
-def ship_to(ship, folder, model, problem):
+def ship_to(ship, folder, model, problem, **params):
     from ray_jobs.config import check
 
     config = check({"name": "small", "data": {"path": "load.csv", "targets": list(TARGETS)}})
@@ -442,7 +443,7 @@ def ship_to(ship, folder, model, problem):
         lookback=LOOKBACK,
         folder=folder,
         cv={"mean": 0.5, "std": 0.1, "folds": [0.4, 0.6]},
-        trial={"trial": 0},
+        trial={"trial": 0, "params": params, "kind": "refit"},
     )
 
 
@@ -460,6 +461,16 @@ def test_a_model_that_passes_is_shipped_with_the_score_of_its_file(ship, problem
     by_hand = (np.abs(predicted - truth) / std).mean(dtype=np.float64)
     assert shipped.holdout["mae"] == pytest.approx(by_hand, rel=1e-5)
     assert predictor.card["metrics"]["holdout"]["mae"] == shipped.holdout["mae"]
+
+
+def test_a_bundle_lists_the_inputs_that_were_chosen(ship, problem, tmp_path):
+    rankings = {"holdout": np.array([2])}  # of the third column, wind: all that is no target
+    chosen = dataclasses.replace(problem, rankings=rankings)
+    model = make_model("lstm", chosen, input__keep=1, model__hidden=8).eval()
+    ship_to(ship, tmp_path / "chosen", model, chosen, **{"input.keep": 1})
+    ship_to(ship, tmp_path / "all", make_model("linear", problem).eval(), problem)
+    assert Predictor(tmp_path / "chosen").card["chosen"] == ["wind"]
+    assert Predictor(tmp_path / "all").card["chosen"] is None
 
 
 def test_a_model_whose_graph_differs_is_not_shipped(ship, problem, tmp_path, monkeypatch):

@@ -288,6 +288,24 @@ def test_bounds_and_failures_are_warned_of(run):
     ]
 
 
+def test_the_choice_of_inputs_shows_each_rank_and_who_sees_it(tmp_path):
+    ranked = {"holdout": ["wind", EVIL], "1": [EVIL, "wind"], "2": ["wind", EVIL], "3": ["wind", EVIL]}
+    made = make_run(tmp_path / "a", families=("lstm", "tcn"), n_trials=2, rankings=ranked)
+    assert 'id="inputs"' not in write_report(make_run(tmp_path / "b", n_trials=2, rankings={})).read_text()
+    summary = json.loads((made / "summary.json").read_text())
+    for family, kind in (("lstm", "refit"), ("tcn", "average")):
+        summary["winners"][family]["kind"] = kind
+        summary["winners"][family]["params"]["input.keep"] = 1
+    (made / "summary.json").write_text(json.dumps(summary))
+    page = write_report(made).read_text(encoding="utf-8")
+    table = page[page.index('id="inputs"') : page.index('id="trials"')]
+    rows = [re.sub("<.*?>", "|", row) for row in re.findall("<tr>(.*?)</tr>", table)]
+    cells = [[cell for cell in row.split("|") if cell] for row in rows]
+    assert cells[0] == ["input", "fold 1", "fold 2", "fold 3", "before the holdout", "lstm", "tcn"]
+    assert cells[1] == ["wind", "2", "1", "1", "1", "chosen", "in 2 of 3 folds"]
+    assert cells[2] == [report_page.escape(EVIL), "1", "2", "2", "2", "in 1 of 3 folds"]
+
+
 def test_names_from_data_cannot_break_out_of_the_page(tmp_path):
     made = make_run(
         tmp_path / "a", families=(EVIL, "b%{x}"), targets=(EVIL, "OT"), series=(EVIL, "s2"), name=EVIL, notices=[EVIL]

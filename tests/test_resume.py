@@ -52,6 +52,10 @@ def test_a_run_goes_on_with_what_it_was_begun_with(begun: Path) -> None:
     assert settings.export.tolerance == 1e-4
     with pytest.raises(InputError, match=r"was begun with search.seed=0, not 7; leave that flag out"):
         go_on(begun, "--seed", "7")
+    with pytest.raises(
+        InputError, match=r"was begun with features.select='none', not 'importance'; leave that flag out"
+    ):
+        go_on(begun, "--features.select", "importance")
     with pytest.raises(InputError, match=r"was begun with search.storage=None, not 'sqlite"):
         go_on(begun, "--search.storage", f"sqlite:///{begun}/other.db")
     with pytest.raises(InputError, match=r"was begun for linear, not lstm; go on by python -m ray_jobs.search linear"):

@@ -12,6 +12,7 @@ from ray_jobs.report.charts import axis_label, metric_label
 from ray_jobs.report.page import MISSING, bold_best, cells, escape, number, table
 from ray_jobs.report.run import Run
 from ray_jobs.report.search import shown
+from search_spaces import KEEP
 
 MOST_TRIALS = 500
 _APART = ("pearson", *(f"{kind}_{each}" for kind in ("sign", "direction") for each in ("precision", "recall", "f1")))
@@ -120,6 +121,37 @@ def winners(run: Run) -> str:
         ]
         rows.append(f"<tr>{cells([escape(name), *values])}</tr>")
     return table(head, rows)
+
+
+def rankings(run: Run) -> str:
+    """The rank of every input on each fold, best of the final training first, and which ones the winners see."""
+    ranked: dict[str, list[str]] = run.summary["rankings"]
+    keep = {name: winner for name, winner in run.summary["winners"].items() if KEEP in winner["params"]}
+    places = {fold: {name: place for place, name in enumerate(order, start=1)} for fold, order in ranked.items()}
+    final, *folds = ranked
+    rows = [
+        "<tr>"
+        + cells(
+            [
+                escape(name),
+                *(str(places[fold][name]) for fold in (*folds, final)),
+                *(_seen(places, name, winner, folds, final) for winner in keep.values()),
+            ]
+        )
+        + "</tr>"
+        for name in ranked[final]
+    ]
+    labels = ["input", *(f"fold {escape(fold)}" for fold in folds), "before the holdout", *map(escape, keep)]
+    return table([f"<tr>{cells(labels, tag='th')}</tr>"], rows, kind="tall")
+
+
+def _seen(places: dict[str, dict[str, int]], name: str, winner: dict[str, Any], folds: list[str], final: str) -> str:
+    """Whether the exported model sees an input: "chosen", or by how many of its folds where these are averaged."""
+    models = [final] if winner["kind"] == "refit" else folds
+    n_seeing = sum(places[fold][name] <= winner["params"][KEEP] for fold in models)
+    if not n_seeing:
+        return ""
+    return "<b>chosen</b>" if n_seeing == len(models) else f"in {n_seeing} of {len(models)} folds"
 
 
 def trials(run: Run) -> str:

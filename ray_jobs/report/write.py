@@ -49,6 +49,7 @@ def report(run: Run) -> str:
         *_answers(run),
         *_search(run),
         section("winners", "Winning parameters", "", tables.winners(run)),
+        _rankings(run),
         _details("trials", "All trials", tables.trials(run)),
         _details("config", "Configuration", f"<pre>{escape(run.config)}</pre>"),
         _foot(run),
@@ -155,6 +156,16 @@ def _search(run: Run) -> list[str]:
             body += ["<h3>Value by parameter</h3>", chart(f"slices-{i}", sliced, 60 + 230 * sliced["rows"])]
         parts.append(section(f"family-{i}", f"Search of {family}", "", *body))
     return parts
+
+
+def _rankings(run: Run) -> str:
+    if not run.summary.get("rankings"):
+        return ""
+    caption = (
+        "The inputs besides the targets, ranked by a random forest on the rows that each fold trains on, 1 the best. "
+        "How many of them a network sees is searched; the last columns say which ones the winners see."
+    )
+    return section("inputs", "Choice of inputs", caption, tables.rankings(run))
 
 
 def _beyond(figure: Chart) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from data.windows import past_view
+from data.windows import future_values, past_view
 from models.bundle import write_bundle
 from models.crossval import FoldScore, Problem
 from models.export import OUTPUT, export_onnx
@@ -23,12 +23,14 @@ from models.metrics import METRICS
 from models.naive import naive_answers
 from models.preprocess import Statistics
 from models.training import Answers
+from models.uncertainty import Coverage, coverage, has_dropout, sample
 from models.validation import Proof, answers, open_session, prove
 from ray_jobs.cluster import versions
 from ray_jobs.config import Config
 from search_spaces import KEEP
 
 _BATCH = 1024
+_SAMPLES, _DROPPED_WINDOWS = 50, 512  # of answers with dropout on
 _PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
 
 
@@ -41,6 +43,7 @@ class Shipped:
     proof: Proof
     predicted: Answers  # on the holdout, from the file, through onnxruntime
     holdout: dict[str, float]  # metric -> value
+    dropout: Coverage | None  # of intervals from dropout on the holdout; None for a model that has none
 
 
 def ship(
@@ -85,10 +88,11 @@ def ship(
             for name in (OUTPUT, *problem.heads.extras)
         }
         scores = FoldScore(problem, final).every(predicted)
+        dropout = _dropout_coverage(model, problem, rows)
         write_bundle(
             folder,
             graph,
-            card=_card(config, problem, family, cv, scores, trial),
+            card={**_card(config, problem, family, cv, scores, trial), "dropout": dropout and asdict(dropout)},
             columns=table.names,
             targets=table.targets,
             lookback=rows,
@@ -97,7 +101,20 @@ def ship(
             inputs=inputs,
             extras=extras(model),
         )
-    return Shipped(proof=proof, predicted=predicted, holdout=scores)
+    return Shipped(proof=proof, predicted=predicted, holdout=scores, dropout=dropout)
+
+
+def _dropout_coverage(model: nn.Module, problem: Problem, rows: int) -> Coverage | None:
+    """What intervals from the model's dropout cover of the holdout, or of some windows evenly spread over it."""
+    if not has_dropout(model):
+        return None
+    valid = problem.split.final.valid
+    origins = valid[np.linspace(0, len(valid) - 1, min(_DROPPED_WINDOWS, len(valid))).astype(np.int64)]
+    inputs = {name: torch.from_numpy(each) for name, each in _inputs(problem, origins, rows).items()}
+    targets = problem.table.values[:, : problem.table.n_targets]
+    std = Statistics.fit(targets, problem.split.final.rows).std
+    drawn = sample(model, inputs, _SAMPLES, seed=problem.seed)
+    return coverage(drawn, future_values(targets, origins, problem.steps), std)
 
 
 def _metadata(problem: Problem, family: str) -> dict[str, str]:

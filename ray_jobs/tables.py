@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -228,6 +229,7 @@ def summary(
             "holdout": holdout_summary(problem, winners),
             "onnx_error": {w.family: w.shipped.proof.error for w in winners},
             "costs": {w.family: w.shipped.proof.costs for w in winners},
+            "dropout": {w.family: asdict(w.shipped.dropout) for w in winners if w.shipped.dropout},
             "folds": [
                 {"name": fold.name, "train_spans": fold.train_spans, "valid_spans": fold.valid_spans}
                 for fold in (*problem.split.folds, problem.split.final)

@@ -91,6 +91,17 @@ def directions(run: Run) -> str:
     return table([f"<tr>{cells(head, tag='th', text=2)}</tr>"], rows, kind="tall") if rows else ""
 
 
+def dropout(run: Run) -> str:
+    """What intervals from each winner's dropout cover of the holdout; "" where none has any."""
+    rows = []
+    for family, found in (run.summary.get("dropout") or {}).items():
+        told = [f"{found['level']:.0%}", f"{found['covered']:.1%}", number(found["width"], digits=3)]
+        told += [str(int(found["samples"])), f"{int(found['windows']):,}"]
+        rows.append(f"<tr>{cells([escape(family), *told])}</tr>")
+    head = ["", "should cover", "covers", "mean width, standard deviations", "samples", "windows"]
+    return table([f"<tr>{cells(head, tag='th')}</tr>"], rows) if rows else ""
+
+
 def signs(run: Run) -> str:
     """Precision, recall and F1 of each winner's direction head and of the sign of its value; "" without such a head."""
     figures = [f"{kind}_{each}" for kind in ("direction", "sign") for each in ("precision", "recall", "f1")]

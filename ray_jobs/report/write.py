@@ -91,7 +91,7 @@ def _answers(run: Run) -> list[str]:
             chart("by-step", forecasts.by_step(run), 380) if several else '<p class="quiet">There is only one step.</p>'
         )
         parts.append(section("steps", "Error by step ahead", caption, drawn, tables.by_target(run)))
-    return [*parts, *_directions(run), _folds(run)]
+    return [*parts, *_directions(run), *_dropout(run), _folds(run)]
 
 
 def _directions(run: Run) -> list[str]:
@@ -107,6 +107,17 @@ def _directions(run: Run) -> list[str]:
         return []
     both = "<h3>By the direction head, and by the sign of the value</h3>" + tables.signs(run)
     return [section("directions", "Directions", caption, table, both)]
+
+
+def _dropout(run: Run) -> list[str]:
+    """What Monte Carlo dropout would be worth; nothing for a run whose winners have no dropout."""
+    table = tables.dropout(run)
+    caption = (
+        "Answers drawn with the network's dropout on (Gal & Ghahramani 2016), and how much of the truth on the holdout "
+        "lies within their middle share. They know nothing of the noise in the data: where they cover far less than "
+        "they should, do not show them as intervals; train a quantiles head."
+    )
+    return [section("dropout", "Intervals from dropout", caption, table)] if table else []
 
 
 def _folds(run: Run) -> str:

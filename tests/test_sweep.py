@@ -136,6 +136,43 @@ def test_a_run_leaves_everything_that_explains_it(table: Path, tmp_path: Path, c
     assert next(line for line in said.splitlines() if line.startswith("best: ")) in capsys.readouterr().out
 
 
+def test_every_head_leaves_the_sweep_in_bundle_tables_and_report(table: Path, tmp_path: Path) -> None:
+    flags = ["--trials", "2", "--max-epochs", "2", "--name", "heads", "--search.metric", "pinball"]
+    flags += [
+        "--heads.direction",
+        "[0.5, 1.0]",
+        "--heads.band",
+        "2",
+        "--heads.quantiles",
+        "1",
+        "--heads.steps",
+        "[1,1,1,2]",
+    ]
+    run = search.search(settings(table, tmp_path, *flags), ["lstm"])
+    summary = json.loads((run / "summary.json").read_text())
+    best = summary["best"]["params"]
+    assert best["fit.direction_weight"] in (0.5, 1.0) and best["fit.step_weights"] == "1 1 1 2"
+    held = pd.read_parquet(run / "holdout.parquet")
+    shares = held[["probability of down", "probability of flat", "probability of up"]].sum(axis=1)
+    assert shares.to_numpy() == pytest.approx(np.ones(len(held)), abs=1e-5)
+    assert (held["quantile 0.1"] <= held["quantile 0.5"]).all() and (held["quantile 0.5"] <= held["quantile 0.9"]).all()
+    rows = {row["name"]: row["holdout"] for row in summary["leaderboard"]}
+    assert set(rows) == {"lstm", "last value", "seasonal naive", "drift", "mean"}
+    own = held[held["model"] == "lstm"]
+    inside = own["truth"].between(own["quantile 0.1"], own["quantile 0.9"]).mean()
+    assert rows["lstm"]["coverage"] == pytest.approx(inside, abs=1e-6)
+    directions = summary["holdout"]["directions"]
+    assert [row["step"] for row in directions] == [1, 2, 3, 4]
+    for row in directions:
+        assert row["low"] <= row["accuracy"] <= row["high"] and 0 < row["base_rate"] < 1
+    predictor = Predictor(run / "bundles" / "lstm")
+    assert [each["name"] for each in predictor.card["outputs"]] == ["future", "direction", "quantiles"]
+    page = (run / "report.html").read_text()
+    assert "Directions" in page and "base rate" in page and "Intervals from dropout" in page
+    again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
+    assert again.heads.direction == [0.5, 1.0] and again.heads.steps == [1, 1, 1, 2]
+
+
 def test_workers_inside_a_trial_score_as_one_worker_does(table: Path, tmp_path: Path) -> None:
     """Two workers take the steps that one takes: dropout aside, which the linear family has not."""
     values = []

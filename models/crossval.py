@@ -27,8 +27,10 @@ from data.table import Table
 from data.windows import future_values
 from models import training
 from models.baselines import find_season, last_known
-from models.batches import Windows, as_tensor
+from models.batches import Inputs, Windows, as_tensor
 from models.features import Features
+from models.fourier import Waves
+from models.layout import Layout
 from models.metrics import METRICS, mase_scale, selection
 from models.preprocess import NO_FEATURES, Forecaster, Statistics
 from models.training import Epoch, Training, draw_seed, predict
@@ -47,6 +49,13 @@ class Problem:
     seed: int
     seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
     features: Features = NO_FEATURES
+    waves: Waves = ()  # of time, in the graph
+
+    @property
+    def layout(self) -> Layout:
+        table = self.table
+        words = tuple(len(each) for each in table.categories.values())
+        return Layout(future=table.future, static=table.static, words=words, waves=self.waves)
 
     @property
     def minimise(self) -> bool:
@@ -74,12 +83,19 @@ def family(name: str) -> ModuleType:
 
 def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
     """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
-    module = family(name)
+    module, layout = family(name), problem.layout
+    sizes = (len(statistics.mean), len(statistics.feature_mean), len(statistics.flagged))
+    reads_ahead = getattr(module, "READS_AHEAD", False)
+    more = {
+        "n_ahead": layout.channels_ahead(statistics.flagged),
+        "static": layout.constant_channels(*sizes),
+    }
     config = module.Config(
-        channels=Forecaster.channels(statistics),
+        channels=layout.channels(*sizes),
         lookback=params["window"]["lookback"],
         n_steps=len(problem.steps),
         n_targets=problem.table.n_targets,
+        **(more if reads_ahead else {}),
         **params["model"],
     )
     return Forecaster(
@@ -88,13 +104,15 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         problem.table.n_targets,
         params["input"]["normalisation"],
         problem.features,
+        layout,
+        reads_ahead=reads_ahead,
     )
 
 
 def fit_statistics(problem: Problem, fold: Fold) -> Statistics:
     """What preprocessing learns from the rows that a fold trains on."""
     table = problem.table
-    return Statistics.fit(table.values, fold.rows, problem.features, table.segments)
+    return Statistics.fit(table.values, fold.rows, problem.features, table.segments, problem.layout.words)
 
 
 def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int64], lookback: int) -> Windows:
@@ -105,8 +123,22 @@ def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int
         lookback=lookback + problem.features.reach,
         steps=problem.steps,
         n_targets=problem.table.n_targets,
+        future=problem.table.future,
+        time=problem.table.time if problem.waves else None,
         device=table_TF.device,
     )
+
+
+def example(problem: Problem, lookback: int, n: int) -> Inputs:
+    """Zeros in the shapes and types that a model of this problem takes for n windows."""
+    rows, n_steps = lookback + problem.features.reach, len(problem.steps)
+    inputs = {"past": torch.zeros(n, rows, len(problem.table.names))}
+    if problem.table.future:
+        inputs["ahead"] = torch.zeros(n, n_steps, len(problem.table.future))
+    if problem.waves:
+        inputs["time"] = torch.zeros(n, rows, dtype=torch.int64)
+        inputs["time_ahead"] = torch.zeros(n, n_steps, dtype=torch.int64)
+    return inputs
 
 
 class FoldScore:

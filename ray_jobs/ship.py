@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from data.windows import past_view
+from data.windows import future_values, past_view
+from data.words import words_of
 from models import baselines
 from models.bundle import write_bundle
-from models.crossval import FoldScore, Problem, segment_starts
+from models.crossval import FoldScore, Problem, example, segment_starts
 from models.export import export_onnx
 from models.extras import extras
 from models.metrics import METRICS, selection
 from models.preprocess import Statistics
+from models.signature import Signature
 from models.validation import Proof, answers, open_session, prove
+from models.words import input_names
 from ray_jobs.cluster import versions
 from ray_jobs.config import Config
 
@@ -58,13 +60,14 @@ def ship(
     """
     table, final = problem.table, problem.split.final
     rows = lookback + problem.features.reach  # that a client sends
-    statistics = Statistics.fit(table.values, final.rows)
+    statistics = Statistics.fit(table.numbers, final.rows)
     proven = _spread(final.valid, rows * len(table.names))
-    inputs = _inputs(problem, proven, rows)
+    takes = signature(problem, extras(model))
+    inputs = _inputs(problem, takes, proven, rows)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        example = {name: torch.from_numpy(each[:2]) for name, each in inputs.items()}
-        export_onnx(model, graph, example, metadata=_metadata(problem, family))
+        zeros = example(problem, lookback, 2)
+        export_onnx(model, graph, zeros, metadata=_metadata(problem, family), words=takes.words)
         proof = prove(
             model,
             graph,
@@ -73,18 +76,19 @@ def ship(
             mean=statistics.mean,
             std=statistics.std,
             tolerance=config.export.tolerance,
+            words=takes.words,
         )
         if not proof.passed:
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
-        predicted = np.concatenate([answers(session, _inputs(problem, part, rows), _BATCH) for part in parts])
+        predicted = np.concatenate([answers(session, _inputs(problem, takes, part, rows), _BATCH) for part in parts])
         scores = holdout_scores(problem, predicted)
         write_bundle(
             folder,
             graph,
             card=_card(config, problem, family, cv, scores, trial),
-            columns=table.names,
+            signature=takes,
             targets=table.targets,
             lookback=rows,
             steps=[int(step) for step in problem.steps],
@@ -101,7 +105,7 @@ def _metadata(problem: Problem, family: str) -> dict[str, str]:
     return {
         "producer": "foldline",
         "family": family,
-        "columns": ",".join(table.names),
+        "columns": ",".join(table.names[: table.n_numbers]),
         "targets": ",".join(table.targets),
         "steps": ",".join(str(step) for step in problem.steps),
         "step": table.calendar.name,
@@ -124,6 +128,7 @@ def _card(
         "family": family,
         "task": "forecast",
         "calendar": table.calendar.name,
+        "step": {"unit": table.calendar.unit, "step": table.calendar.step},
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
         "metrics": {
             "name": problem.metric,
@@ -198,9 +203,31 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _inputs(problem: Problem, origins: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:
-    """What the model takes of the windows at these origins, by name."""
-    return {"past": past_view(problem.table.values, rows)[origins - rows]}
+def signature(problem: Problem, taken: Collection[str]) -> Signature:
+    """What the graph of a model of this problem takes; `taken` are names of what it tells besides its answer."""
+    table = problem.table
+    names = input_names(list(table.categories), taken)
+    return Signature(
+        columns=table.names[: table.n_numbers],
+        ahead=tuple(table.names[place] for place in table.future),
+        time=table.time_name if problem.waves else None,
+        words=dict(zip(names, table.categories.values(), strict=True)),
+        word_columns=dict(zip(names, table.categories, strict=True)),
+    )
+
+
+def _inputs(problem: Problem, takes: Signature, origins: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:
+    """What the graph takes of the windows at these origins, by name."""
+    table, back = problem.table, origins - rows
+    inputs: dict[str, NDArray[Any]] = {"past": past_view(table.numbers, rows)[back]}
+    if table.future:
+        inputs["ahead"] = future_values(table.values[:, list(table.future)], origins, problem.steps)
+    if problem.waves:
+        inputs["time"] = table.time[back[:, None] + np.arange(rows)]
+        inputs["time_ahead"] = table.time[origins[:, None] + (problem.steps - 1)]
+    for place, (name, words) in enumerate(takes.words.items(), start=table.n_numbers):
+        inputs[name] = words_of(past_view(table.values[:, [place]], rows)[back][:, :, 0], words)
+    return inputs
 
 
 def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:

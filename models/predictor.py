@@ -160,7 +160,7 @@ def _typed(name: str, values: NDArray[Any], dtype: str) -> NDArray[Any]:
             raise ValueError(f"{name} must be whole seconds since 1970 (int64), got {values.dtype}")
         return values.astype(np.int64)
     if dtype == "string":
-        wrong = [value for value in values.ravel() if not isinstance(value, str)]
+        wrong = [value for value in values.ravel().tolist() if not isinstance(value, str)]
         if wrong:
             raise ValueError(f"{name} must be texts, an empty one where there is none, got {wrong[0]!r}")
         return values.astype(object)

@@ -229,7 +229,10 @@ def test_a_trial_trains_on_every_input(rich: Problem) -> None:
 def test_a_fold_s_words_are_those_of_its_own_rows(rich: Problem) -> None:
     first, last = rich.split.folds[0], rich.split.final
     place = list(rich.table.categories).index("place")
-    assert rich.table.categories["place"] == ("north", "south")  # the second series, which begins later, is in the north
+    assert rich.table.categories["place"] == (
+        "north",
+        "south",
+    )  # the later series is in the north
     assert fit_statistics(rich, first).seen[place].tolist() == [False, False, True]
     assert fit_statistics(rich, last).seen[place].tolist() == [False, True, True]
 

@@ -114,7 +114,7 @@ def _read_words(column: pd.Series[Any], name: str, *, may_leave: bool) -> _Colum
         if len(words) == len(known):
             return "text, no two alike" if words else "no value"
         if len(words) == 1:
-            return f"constant {words[0]}"
+            return f"constant {words[0][:40]!r}"
         if len(words) > MOST_WORDS:
             return f"text, {len(words)} words"
     if not words:

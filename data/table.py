@@ -18,6 +18,7 @@ from data.calendar import HOLIDAYS, Calendar, Gaps, find_calendar, find_gaps, sh
 from data.columns import read_columns, read_weight
 from data.errors import InputError
 from data.roles import check_roles
+from data.series import check_constant, check_order, read_series
 from data.times import read_times
 
 __all__ = ["Table", "check_table"]
@@ -110,9 +111,9 @@ def check_table(
     if fill_gaps < 0:
         raise InputError(f"fill_gaps is a number of steps, 0 or more, got {fill_gaps}")
     seconds, notices = read_times(frame[roles.time], roles.time)
-    codes, series_names = _read_series(frame, series)
+    codes, series_names = read_series(frame, series)
     order = np.argsort(codes, kind="stable")
-    _check_order(seconds, codes, order, roles.time, series)
+    check_order(seconds, codes, order, roles.time, series)
     read = read_columns(
         frame, roles.columns, len(targets), named=roles.named, words=roles.words, perhaps_words=roles.perhaps_words
     )
@@ -124,7 +125,7 @@ def check_table(
     n_numbers = len(read.names) - len(read.categories)
     for place in constant:
         words = read.categories.get(read.names[place])
-        _check_constant(values[:, place], words, codes, order, read.names[place], series_names)
+        check_constant(values[:, place], words, codes, order, read.names[place], series_names)
 
     calendar = find_calendar(seconds, codes)
     gaps = find_gaps(calendar, seconds, codes)
@@ -156,83 +157,6 @@ def check_table(
         future=known_ahead,
         static=constant,
         weight=weights,
-    )
-
-
-# ---- series and order
-
-
-def _read_series(frame: pd.DataFrame, series: str | None) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return each row's code (T,) and the sorted ids that the codes point to."""
-    if series is None:
-        return np.zeros(len(frame), dtype=np.int64), ("",)
-    column = frame[series]
-    missing = np.flatnonzero(column.isna().to_numpy())
-    if len(missing):
-        raise InputError(
-            f"series column {series!r}: data row {missing[0] + 1} has no series id; fill it or drop the row"
-        )
-    if pd.api.types.is_float_dtype(column.dtype) or pd.api.types.is_datetime64_any_dtype(column.dtype):
-        raise InputError(f"series column {series!r} must hold texts or integers, it holds {column.dtype}")
-    if not pd.api.types.is_numeric_dtype(column.dtype):
-        column = column.astype(object).map(str)
-    codes, ids = pd.factorize(column, sort=True)
-    return codes.astype(np.int64), tuple(str(name) for name in ids)
-
-
-def _check_order(
-    seconds: NDArray[np.int64], codes: NDArray[np.int64], order: NDArray[np.int64], time: str, series: str | None
-) -> None:
-    """Each series must run forward in time; the earliest row of the frame that does not is named."""
-    same = codes[order[1:]] == codes[order[:-1]]
-    wrong = np.flatnonzero(same & (np.diff(seconds[order]) <= 0))
-    if not len(wrong):
-        return
-    place = wrong[np.argmin(order[wrong + 1])]
-    before, row = int(order[place]), int(order[place + 1])
-    then, now = show_time(int(seconds[before])), show_time(int(seconds[row]))
-    if series is None:
-        hint = "if the rows belong to several series, name the series column"
-    else:
-        hint = f"rows of one {series!r} are compared"
-    if then == now:
-        raise InputError(
-            f"time column {time!r}: data rows {before + 1} and {row + 1} are both {now}, in whole seconds; keep one "
-            f"({hint})"
-        )
-    raise InputError(
-        f"time column {time!r} is not in order: data row {row + 1} ({now}) comes after data row {before + 1} ({then}); "
-        f"sort the rows by time ({hint})"
-    )
-
-
-def _check_constant(
-    values: NDArray[np.float32],
-    words: Sequence[str] | None,
-    codes: NDArray[np.int64],
-    order: NDArray[np.int64],
-    name: str,
-    series_names: Sequence[str],
-) -> None:
-    """A static column has one value in each series, where it has any; the first row of the frame that differs is named.
-
-    `values` (T,) are in the table's order, codes of `words` if there are any; `order` (T,) are the frame's rows.
-    """
-    known = np.flatnonzero(np.isfinite(values) if words is None else values > 0)
-    which, first = np.unique(codes[known], return_index=True)
-    reference = np.full(len(series_names), -1)
-    reference[which] = known[first]
-    wrong = known[values[known] != values[reference[codes[known]]]]
-    if not len(wrong):
-        return
-    row = int(wrong[np.argmin(order[wrong])])
-    here, there = (
-        f"{values[i]:g}" if words is None else repr(words[int(values[i]) - 1]) for i in (row, reference[codes[row]])
-    )
-    where = f" of series {series_names[codes[row]]!r}" if len(series_names) > 1 else ""
-    raise InputError(
-        f"static column {name!r} must be constant in a series: {here} in data row {order[row] + 1}{where}, {there} "
-        f"before; take it out of data.static"
     )
 
 

@@ -93,6 +93,14 @@ def test_a_text_column_of_many_words_is_left_out_unless_it_is_named():
     assert check(data.iloc[:200]).names == ("x", "many")  # 100 words
 
 
+def test_more_than_a_thousand_words_are_refused_by_name():
+    times = pd.date_range("2024-01-01", periods=1001)
+    data = pd.DataFrame({"day": times, "x": np.arange(1001) ** 2.0, "id": [f"w{i}" for i in range(1001)]})
+    with pytest.raises(InputError, match=r"categorical column 'id' has 1001 words, at most 1000 are taken; write one"):
+        check(data, categorical=["id"])
+    assert len(check(data.iloc[1:], categorical=["id"]).categories["id"]) == 1000
+
+
 def test_a_named_categorical_column_is_words_whatever_it_holds():
     data = frame(4, code=[10, 9, None, 10], flag=[True, False, True, True], x=[1, 2, 4, 8])
     table = check(data, categorical=["code", "flag"])

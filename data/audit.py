@@ -2,6 +2,7 @@
 
     future-target       an input column is a target from the future, or a scaled copy of it
     equals-target       an input column is a target of the same time, or a scaled copy of it
+    known-ahead         a column that is said to be known ahead holds a target of earlier rows that are not yet known
     duplicate-windows   windows that validate stand verbatim among those that train
     overlap             a training window or a row of the statistics reaches what it is validated on, or the holdout
     statistics          a mean or a standard deviation was not taken from its fold's rows
@@ -141,7 +142,8 @@ def _check_columns(table: Table, lookback: int, horizon: int) -> None:
 
     Changes, not values, because a copy in another unit has the same changes but for one factor, which is their median
     ratio. Rows where neither changes tell nothing. A target whose own changes repeat from row to row (a constant, a
-    straight line) tells nothing either.
+    straight line) tells nothing either. Of a column that is known ahead, the last step's value is an input: it may hold
+    no target of less than `horizon` rows earlier.
     """
     changes = np.full(table.values.shape, np.nan)
     changes[1:] = np.diff(table.values.astype(np.float64), axis=0)
@@ -149,13 +151,13 @@ def _check_columns(table: Table, lookback: int, horizon: int) -> None:
     segment = np.full(len(changes), -1)
     for number, (start, stop) in enumerate(table.segments):
         segment[start:stop] = number
-    ahead = np.arange(horizon + 1)
     for k in range(table.n_targets):
         target = changes[:, k]
         if _same(target, target, 1, segment):
             continue
         for column in range(table.n_targets, len(table.names)):
-            shifts = _likely(changes[:, column], target, ahead, segment)
+            nearest = horizon if column in table.future else 1  # lag that is known in time
+            shifts = sorted(_likely(changes[:, column], target, np.arange(1 - nearest, horizon + 1), segment), key=abs)
             shift = next((int(s) for s in shifts if _same(changes[:, column], target, int(s), segment)), None)
             if shift is None:
                 continue
@@ -165,8 +167,15 @@ def _check_columns(table: Table, lookback: int, horizon: int) -> None:
                     f"column {name!r} equals the target {of!r}, or is it in another unit; leave one of the two out",
                     "equals-target",
                 )
-            if _is_lag(changes[:, column], target, segment, max(lookback, horizon) + 1000):
+            if _is_lag(changes[:, column], target, segment, nearest, max(lookback, horizon) + 1000):
                 continue  # of a target that repeats itself: what lies ahead has been seen before
+            if shift < 0:
+                raise LeakError(
+                    f"column {name!r}, said to be known ahead, holds the target {of!r} of {-shift} rows earlier, which "
+                    f"is not known {horizon} steps ahead; take it out of data.future, or shift it by "
+                    f"{horizon + shift} rows",
+                    "known-ahead",
+                )
             raise LeakError(
                 f"column {name!r} holds the target {of!r} of {shift} rows later, which is not known in time; "
                 f"leave the column out or shift it by {shift} rows",
@@ -174,8 +183,10 @@ def _check_columns(table: Table, lookback: int, horizon: int) -> None:
             )
 
 
-def _is_lag(change: NDArray[np.float64], target: NDArray[np.float64], segment: Rows, longest: int) -> bool:
-    back = -np.arange(1, min(longest, len(change) - 1) + 1)
+def _is_lag(
+    change: NDArray[np.float64], target: NDArray[np.float64], segment: Rows, nearest: int, longest: int
+) -> bool:
+    back = -np.arange(nearest, min(longest, len(change) - 1) + 1)
     return any(_same(change, target, int(s), segment) for s in _likely(change, target, back, segment))
 
 

@@ -1,8 +1,9 @@
-"""Value columns: numbers, booleans and numbers stored as text, checked and narrowed to float32."""
+"""Value columns: numbers, booleans and numbers stored as text, checked and narrowed to float32; and words, as codes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,56 +12,142 @@ from numpy.typing import NDArray
 
 from data.arrow import EXACT
 from data.errors import InputError
+from data.words import MISSING, as_words, codes_of
 
 COARSEST = 1e-3  # the largest rounding error of float32 allowed, in standard deviations of the column
 BLANKS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "n/a")
+MOST_WORDS = 100  # of a text column that nobody has named as categorical
+MOST_NAMED = 1000  # of one that somebody has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What was read: numbers first, then the columns of words as their codes."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float32]  # (T, F)
+    categories: dict[str, tuple[str, ...]]  # the last columns: name -> words
+    notices: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    values: NDArray[np.float32]  # (T,)
+    missing: int
+    words: tuple[str, ...] = ()
 
 
 def read_columns(
-    frame: pd.DataFrame, columns: Sequence[str], n_targets: int, *, optional: bool
-) -> tuple[tuple[str, ...], NDArray[np.float32], list[str]]:
-    """Return names, values (T, F) and notices. `optional`: what is no target may be left out when it is of no use."""
-    kept: dict[str, NDArray[np.float32]] = {}
+    frame: pd.DataFrame,
+    columns: Sequence[str],
+    n_targets: int,
+    *,
+    named: Collection[str],
+    words: Collection[str] = (),
+    perhaps_words: Collection[str] = (),
+) -> Columns:
+    """Read `columns`, targets first. Those that are not `named` may be left out when they are of no use.
+
+    `words` are read as words whatever they hold, `perhaps_words` where they hold text.
+    """
+    found: dict[str, _Column] = {}
     left, blank, texts = [], [], []
     for place, name in enumerate(columns):
-        target, may_leave = place < n_targets, optional and place >= n_targets
-        numbers = _numbers(frame[name], name, may_leave=may_leave)
-        if numbers is None:
-            left.append(f"{name!r} ({'times' if pd.api.types.is_datetime64_any_dtype(frame[name].dtype) else 'text'})")
-            continue
-        missing = int(np.isnan(numbers).sum())
-        if missing == len(numbers):
+        column, is_target, may_leave = frame[name], place < n_targets, name not in named
+        numbers = None
+        if name not in words:
+            numbers = _numbers(column, name, may_leave=may_leave, may_be_words=name in perhaps_words)
+        if numbers is not None:
+            read = _read_numbers(numbers, name, is_target=is_target, may_leave=may_leave)
+        elif pd.api.types.is_datetime64_any_dtype(column.dtype):
             if not may_leave:
-                raise InputError(f"{'target' if target else 'past'} column {name!r} has no value at all; name another")
-            left.append(f"{name!r} (no value)")
+                raise InputError(f"categorical column {name!r} holds times; name another column")
+            read = "times"
+        else:
+            read = _read_words(column, name, may_leave=may_leave) if name in (*words, *perhaps_words) else "text"
+        if isinstance(read, str):
+            left.append(f"{name!r} ({read})")
             continue
-        low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
-        if low == high and target:
-            raise InputError(f"target column {name!r} is constant: every value is {low:g}; there is nothing to predict")
-        if low == high and may_leave:
-            left.append(f"{name!r} (constant {low:g})")
-            continue
-        kept[name] = _to_float32(numbers, name)
-        if missing:
-            blank.append(f"{name!r} {missing}")
-        if not pd.api.types.is_numeric_dtype(frame[name].dtype):
+        found[name] = read
+        if read.missing:
+            blank.append(f"{name!r} {read.missing}")
+        if not read.words and not pd.api.types.is_numeric_dtype(column.dtype):
             texts.append(repr(name))
+    names = sorted(found, key=lambda name: bool(found[name].words))  # the order is kept otherwise
+    categories = {name: found[name].words for name in names if found[name].words}
+    counted = [f"{name!r} ({len(each)} words)" for name, each in categories.items()]
     notices = [
         f"{what}: {', '.join(which)}."
-        for what, which in (("Columns left out", left), ("Missing values", blank), ("Text read as numbers", texts))
+        for what, which in (
+            ("Columns left out", left),
+            ("Missing values", blank),
+            ("Text read as numbers", texts),
+            ("Categorical columns", counted),
+        )
         if which
     ]
-    return tuple(kept), np.stack(list(kept.values()), axis=1), notices
+    values = np.stack([found[name].values for name in names], axis=1)
+    return Columns(names=tuple(names), values=values, categories=categories, notices=notices)
 
 
-def _numbers(column: pd.Series[Any], name: str, *, may_leave: bool) -> NDArray[np.float64] | None:
-    """Return the column as float64, or None when it holds no numbers and may be left out."""
+def _read_numbers(numbers: NDArray[np.float64], name: str, *, is_target: bool, may_leave: bool) -> _Column | str:
+    """A column of numbers, or why it is left out."""
+    missing = int(np.isnan(numbers).sum())
+    if missing == len(numbers):
+        if not may_leave:
+            raise InputError(f"{'target' if is_target else 'past'} column {name!r} has no value at all; name another")
+        return "no value"
+    low, high = float(np.nanmin(numbers)), float(np.nanmax(numbers))
+    if low == high and is_target:
+        raise InputError(f"target column {name!r} is constant: every value is {low:g}; there is nothing to predict")
+    if low == high and may_leave:
+        return f"constant {low:g}"
+    return _Column(values=_to_float32(numbers, name), missing=missing)
+
+
+def _read_words(column: pd.Series[Any], name: str, *, may_leave: bool) -> _Column | str:
+    """A column of words as their codes, or why it is left out."""
+    said = as_words(column)
+    known = said[said != MISSING]
+    words = tuple(sorted(set(known)))
+    if may_leave:
+        if len(words) == len(known):
+            return "text, no two alike" if words else "no value"
+        if len(words) == 1:
+            return f"constant {words[0][:40]!r}"
+        if len(words) > MOST_WORDS:
+            return f"text, {len(words)} words"
+    if not words:
+        raise InputError(f"categorical column {name!r} has no value at all; name another")
+    if len(words) > MOST_NAMED:
+        raise InputError(
+            f"categorical column {name!r} has {len(words)} words, at most {MOST_NAMED} are taken; write one word for "
+            f"all rare ones, or leave the column out"
+        )
+    return _Column(values=codes_of(said, words), missing=len(said) - len(known), words=words)
+
+
+def read_weight(column: pd.Series[Any], name: str) -> NDArray[np.float32]:
+    """The weight of each row (T,): known, 0 or more, and not 0 for all."""
+    numbers = _numbers(column, name, may_leave=False, may_be_words=False)
+    assert numbers is not None  # it may not be left out
+    for wrong, fault in ((np.isnan(numbers), "is missing; fill it"), (numbers < 0, "is below 0; a weight is not")):
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InputError(f"weight column {name!r}: {numbers[row]:g} in data row {row + 1} {fault}")
+    if not numbers.any():
+        raise InputError(f"weight column {name!r}: every weight is 0; name another column")
+    return _to_float32(numbers, name)
+
+
+def _numbers(column: pd.Series[Any], name: str, *, may_leave: bool, may_be_words: bool) -> NDArray[np.float64] | None:
+    """Return the column as float64, or None when it holds no numbers and may be left out, or be taken as words."""
     if pd.api.types.is_datetime64_any_dtype(column.dtype):
         if may_leave:
             return None
         raise InputError(f"column {name!r} holds times, not numbers; name another column")
     if not pd.api.types.is_numeric_dtype(column.dtype):
-        numbers = _numbers_in_text(column, name, may_leave=may_leave)
+        numbers = _numbers_in_text(column, name, may_be_none=may_leave or may_be_words)
     else:
         if column.dtype.kind in "iu":
             wrong = np.flatnonzero((column > EXACT) | (column < -EXACT))
@@ -79,7 +166,7 @@ def _numbers(column: pd.Series[Any], name: str, *, may_leave: bool) -> NDArray[n
     return numbers
 
 
-def _numbers_in_text(column: pd.Series[Any], name: str, *, may_leave: bool) -> NDArray[np.float64] | None:
+def _numbers_in_text(column: pd.Series[Any], name: str, *, may_be_none: bool) -> NDArray[np.float64] | None:
     """Read a column of texts. When most are numbers, one that is not is a fault, and not a reason to leave it out."""
     column = column.astype(object)
     blank = (column.isna() | column.isin(BLANKS)).to_numpy()
@@ -87,7 +174,7 @@ def _numbers_in_text(column: pd.Series[Any], name: str, *, may_leave: bool) -> N
     wrong = np.flatnonzero(np.isnan(numbers) & ~blank)
     if not len(wrong):
         return np.asarray(numbers)
-    if may_leave and 2 * len(wrong) >= np.count_nonzero(~blank):
+    if may_be_none and 2 * len(wrong) >= np.count_nonzero(~blank):
         return None
     raise InputError(
         f"column {name!r} must hold numbers: {column.iloc[wrong[0]]!r} in data row {wrong[0] + 1} is none; correct it "

@@ -6,6 +6,7 @@ Shapes: T rows, F columns, N windows, B batch, L lookback steps, H steps ahead, 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ Inputs = dict[str, Tensor]  # what a model takes, by name; the exported graph's 
 class Windows:
     """`gather(index (B,))` -> inputs and future (B, H, K), float32, raw, of the windows at `index`.
 
-    The inputs by name, as a model takes them: "past" (B, L, F).
+    The inputs by name, as a model takes them: "past" (B, L, F); with `future`, positions of G columns, "ahead"
+    (B, H, G), their values at the target rows; with `time` (T,) int64, "time" (B, L) and "time_ahead" (B, H), that of
+    the rows.
 
     `values` (T, F) float32 may be read-only and mapped from shared memory: it is never written. `origins` (N,) are the
     rows of the first target step; the past ends on the row before. `weight` (T,) says how much a row counts.
@@ -32,6 +35,8 @@ class Windows:
         lookback: int,
         steps: NDArray[np.int64],
         n_targets: int,
+        future: Sequence[int] = (),
+        time: NDArray[np.int64] | None = None,
         weight: NDArray[np.float32] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -49,6 +54,9 @@ class Windows:
         # Each past is one contiguous run of L * F numbers, so that the gather copies whole runs.
         self.past = table_TF.as_strided((len(table_TF) - lookback + 1, lookback, n_columns), (n_columns, n_columns, 1))
         self.targets_TK = table_TF[:, :n_targets]
+        self.table_TF = table_TF
+        self.future_G = torch.tensor(future, dtype=torch.int64, device=self.device)
+        self.time_T = None if time is None else as_tensor(time).to(self.device)
         self.ahead = torch.from_numpy(np.asarray(steps) - 1).to(self.device)
         self.weight_T = None if weight is None else as_tensor(weight).to(self.device)
 
@@ -57,7 +65,14 @@ class Windows:
 
     def gather(self, index: Tensor) -> tuple[Inputs, Tensor]:
         origins = self.origins[index.to(self.device)]
-        return {"past": self.past[origins - self.lookback]}, self.targets_TK[origins[:, None] + self.ahead]
+        rows_BH = origins[:, None] + self.ahead
+        inputs = {"past": self.past[origins - self.lookback]}
+        if len(self.future_G):
+            inputs["ahead"] = self.table_TF[rows_BH[:, :, None], self.future_G]
+        if self.time_T is not None:
+            back_L = torch.arange(-self.lookback, 0, device=self.device)
+            inputs["time"], inputs["time_ahead"] = self.time_T[origins[:, None] + back_L], self.time_T[rows_BH]
+        return inputs, self.targets_TK[rows_BH]
 
     @property
     def has_weights(self) -> bool:
@@ -82,7 +97,7 @@ class Windows:
         return answers
 
 
-def as_tensor(values: Tensor | NDArray[np.float32]) -> Tensor:
+def as_tensor(values: Tensor | NDArray[np.float32] | NDArray[np.int64]) -> Tensor:
     """The same memory as a tensor; nobody may write to it."""
     if isinstance(values, Tensor):
         return values

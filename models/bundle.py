@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.export import OUTPUT
 from models.predictor import FORMAT
+from models.signature import Signature
 from models.validation import Inputs, Proof, answers, count, open_session, part
 
 VECTORS = 3
@@ -28,7 +29,7 @@ def write_bundle(
     graph: Path,
     *,
     card: dict[str, Any],
-    columns: tuple[str, ...],
+    signature: Signature,
     targets: tuple[str, ...],
     lookback: int,
     steps: list[int],
@@ -39,8 +40,8 @@ def write_bundle(
     """Write the bundle of `graph` to `folder`, replacing one that stands there.
 
     `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
-    `inputs` are real windows, of which a few go into vectors.json with their answers; `extras` what the graph
-    tells besides, name -> what it is.
+    `signature` says what the graph takes; `inputs` are real windows, by its names, of which a few go into vectors.json
+    with their answers; `extras` what the graph tells besides, name -> what it is.
     """
     new = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(new, ignore_errors=True)
@@ -59,16 +60,7 @@ def write_bundle(
     whole = {
         "format": FORMAT,
         **card,
-        "inputs": [
-            {
-                "name": "past",
-                "dtype": "float32",
-                "shape": ["batch", lookback, len(columns)],
-                "columns": list(columns),
-                "unit": "each column's own",
-                "order": "oldest step first; NaN = missing",
-            }
-        ],
+        "inputs": signature.inputs(lookback, len(steps)),
         "outputs": [
             {
                 "name": OUTPUT,
@@ -94,11 +86,14 @@ def write_bundle(
 
 
 def _model_card(card: dict[str, Any], proof: Proof) -> str:
-    (inputs,), metrics = card["inputs"], card["metrics"]
-    targets, columns = ", ".join(card["targets"]), ", ".join(inputs["columns"])
+    inputs, metrics = card["inputs"], card["metrics"]
+    targets, columns = ", ".join(card["targets"]), ", ".join(_columns(inputs, ahead=False))
+    known = ", ".join(_columns(inputs, ahead=True))
+    if known:
+        columns += f"; and from what is known of the steps ahead: {known}"
     unit, name = metrics["unit"], metrics["name"]
     baselines = "".join(f"| {b['name']} | {b['holdout']:.6g} |\n" for b in metrics["baselines"])
-    _, lookback, width = inputs["shape"]
+    lookback = inputs[0]["shape"][1]
     return f"""# {card["name"]}: {card["family"]}
 
 Forecasts {targets}, {_ahead(card["steps"])} of {card["calendar"]} ahead, from the last {lookback} steps of: {columns}.
@@ -116,12 +111,35 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-past = np.zeros((1, {lookback}, {width}), np.float32)  # raw values; columns as above; oldest first; NaN = missing
-future = session.run(None, {{"past": past}})[0]  # (1, {len(card["steps"])}, {len(card["targets"])})
+inputs = {{
+{_example(inputs)}}}
+future = session.run(None, inputs)[0]  # (1, {len(card["steps"])}, {len(card["targets"])})
 ```
 
 `vectors.json` holds inputs with the answers they must give; `validation.json` what was compared, and the costs.
 """
+
+
+def _columns(inputs: list[dict[str, Any]], *, ahead: bool) -> list[str]:
+    """The columns that are read of the past, or of the steps ahead, each once."""
+    names = [name for each in inputs if (each["name"] in ("ahead", "time_ahead")) == ahead for name in each["columns"]]
+    return list(dict.fromkeys(names))
+
+
+_ONE_OF = {
+    "float32": "np.zeros({}, np.float32)",
+    "int64": "np.zeros({}, np.int64)",
+    "string": 'np.full({}, "", object)',
+}
+
+
+def _example(inputs: list[dict[str, Any]]) -> str:
+    """A line of Python for each input: a batch of one, with what stands in it."""
+    return "".join(
+        f'    "{each["name"]}": {_ONE_OF[each["dtype"]].format((1, *each["shape"][1:]))},'
+        f"  # {', '.join(each['columns'])}: {each['unit']}; {each['order']}\n"
+        for each in inputs
+    )
 
 
 def _judged(metrics: dict[str, Any]) -> str:
@@ -136,8 +154,10 @@ def _ahead(steps: list[int]) -> str:
     return f"steps 1 to {steps[-1]}" if whole else f"steps {', '.join(map(str, steps))}"
 
 
-def _lists(values: NDArray[np.float32]) -> Any:
+def _lists(values: NDArray[Any]) -> Any:
     """Nested lists, NaN and infinities as null, so that every JSON reader takes them."""
+    if values.dtype.kind != "f":
+        return values.tolist()
     known: list[Any] = np.where(np.isfinite(values), values.astype(object), np.array(None, object)).tolist()
     return known
 

@@ -27,9 +27,11 @@ from data.table import Table
 from data.windows import future_values
 from models import training
 from models.baselines import find_season, last_known
-from models.batches import Windows, as_tensor
+from models.batches import Inputs, Windows, as_tensor
 from models.features import Features
+from models.fourier import Waves
 from models.heads import Heads
+from models.layout import Layout
 from models.metrics import METRICS, known_metrics, mase_scale, selection
 from models.preprocess import NO_FEATURES, VALUE_ALONE, Forecaster, Statistics
 from models.training import Answers, Epoch, Training, draw_seed, predict
@@ -48,14 +50,21 @@ class Problem:
     seed: int
     seasons: Mapping[str, NDArray[np.int64]]  # by fold: (K,), found in the rows that it trains on
     features: Features = NO_FEATURES
+    waves: Waves = ()  # of time, in the graph
     heads: Heads = VALUE_ALONE
     # By fold: what is no target, best first, by its place in `inputs`; empty where nothing is chosen.
     rankings: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of all that a network may see: the table's columns, then the features."""
-        return (*self.table.names, *self.features.names(self.table.names))
+        """Names of the numbers that a network may see: the table's columns of numbers, then the features."""
+        return (*self.table.names[: self.table.n_numbers], *self.features.names(self.table.names))
+
+    @property
+    def layout(self) -> Layout:
+        table = self.table
+        words = tuple(len(each) for each in table.categories.values())
+        return Layout(future=table.future, static=table.static, words=words, waves=self.waves)
 
     @property
     def minimise(self) -> bool:
@@ -82,24 +91,32 @@ def family(name: str) -> ModuleType:
 
 
 FROM_THE_DATA = ("channels", "lookback", "n_steps", "n_targets", "n_outputs")  # of a network's Config
+FOR_READERS_AHEAD = ("n_ahead", "static")  # of the Config of one that reads what is known ahead by itself
 
 
 def parameters(name: str) -> list[str]:
     """What a configuration of family `name` may set: "model.hidden", "fit.lr", "input.normalisation", ..."""
-    network = [each.name for each in fields(family(name).Config) if each.name not in FROM_THE_DATA]
+    network = [each.name for each in fields(family(name).Config) if each.name not in FROM_THE_DATA + FOR_READERS_AHEAD]
     fit = [each.name for each in fields(training.Config)]
     return ["input.normalisation", *(f"model.{each}" for each in network), *(f"fit.{each}" for each in fit)]
 
 
 def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
     """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
-    module, keep = family(name), params["input"].get("keep")
+    module, keep, layout = family(name), params["input"].get("keep"), problem.layout
+    visible = statistics.visible(keep)
+    reads_ahead = getattr(module, "READS_AHEAD", False)
+    more = {
+        "n_ahead": layout.channels_ahead(statistics.flagged),
+        "static": layout.constant_channels(visible, len(statistics.mean)),
+    }
     config = module.Config(
-        channels=Forecaster.channels(statistics, keep),
+        channels=layout.channels(visible),
         lookback=params["window"]["lookback"],
         n_steps=len(problem.steps),
         n_targets=problem.table.n_targets,
         n_outputs=problem.heads.n_outputs,
+        **(more if reads_ahead else {}),
         **params["model"],
     )
     return Forecaster(
@@ -108,8 +125,10 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         problem.table.n_targets,
         params["input"]["normalisation"],
         problem.features,
-        problem.heads,
-        keep,
+        layout,
+        heads=problem.heads,
+        keep=keep,
+        reads_ahead=reads_ahead,
     )
 
 
@@ -126,7 +145,7 @@ def n_ranked(problem: Problem, name: str) -> int:
 def fit_statistics(problem: Problem, fold: Fold) -> Statistics:
     """What preprocessing learns from the rows that a fold trains on."""
     table = problem.table
-    fitted = Statistics.fit(table.values, fold.rows, problem.features, table.segments)
+    fitted = Statistics.fit(table.values, fold.rows, problem.features, table.segments, problem.layout.words)
     return replace(fitted, ranking=tuple(int(i) for i in problem.rankings.get(fold.name, ())))
 
 
@@ -138,8 +157,23 @@ def lookback_windows(problem: Problem, table_TF: Tensor, origins: NDArray[np.int
         lookback=lookback + problem.features.reach,
         steps=problem.steps,
         n_targets=problem.table.n_targets,
+        future=problem.table.future,
+        time=problem.table.time if problem.waves else None,
+        weight=problem.table.weight,
         device=table_TF.device,
     )
+
+
+def example(problem: Problem, lookback: int, n: int) -> Inputs:
+    """Zeros in the shapes and types that a model of this problem takes for n windows."""
+    rows, n_steps = lookback + problem.features.reach, len(problem.steps)
+    inputs = {"past": torch.zeros(n, rows, len(problem.table.names))}
+    if problem.table.future:
+        inputs["ahead"] = torch.zeros(n, n_steps, len(problem.table.future))
+    if problem.waves:
+        inputs["time"] = torch.zeros(n, rows, dtype=torch.int64)
+        inputs["time_ahead"] = torch.zeros(n, n_steps, dtype=torch.int64)
+    return inputs
 
 
 class FoldScore:

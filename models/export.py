@@ -10,13 +10,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
 from models.extras import explain, extras
+from models.words import NO_WORDS, Words
 
-OPSET = 20
+OPSET, OPSET_ML = 20, 4
 OUTPUT = "future"
 
 
@@ -52,14 +54,17 @@ class _Graph(nn.Module):
         return (answer, *(told[name] for name in extras(self.model)))
 
 
-def export_onnx(model: nn.Module, path: Path, inputs: Mapping[str, Tensor], *, metadata: Mapping[str, str]) -> None:
+def export_onnx(
+    model: nn.Module, path: Path, inputs: Mapping[str, Tensor], *, metadata: Mapping[str, str], words: Words = NO_WORDS
+) -> None:
     """Write `model` to `path` as a single file, checked with the ONNX checker.
 
     Input  "past"    (batch, L, F) float32, raw, oldest step first, NaN = missing, and whatever else `inputs` names
     Output "future"  (batch, H, K) float32, in the targets' units, and one for each of the model's extras
 
-    `inputs` are an example of any batch: their shapes, but for the batch, are the graph's. `metadata` goes into the
-    file. The model is exported on the CPU, in evaluation mode.
+    `inputs` are an example of any batch: their shapes, but for the batch, are the graph's. `words` are the vocabularies
+    of the last columns of the model's "past"; in the graph each of them is an input of strings, (batch, L), instead.
+    `metadata` goes into the file. The model is exported on the CPU, in evaluation mode.
     """
     model = copy.deepcopy(model).cpu().eval()
     # Two rows: the exporter takes a batch of one for a constant.
@@ -86,9 +91,48 @@ def export_onnx(model: nn.Module, path: Path, inputs: Mapping[str, Tensor], *, m
     for value in [*graph.graph.input, *graph.graph.output, *graph.graph.value_info, *graph.graph.initializer]:
         del value.metadata_props[:]
     graph.doc_string = ""
+    if words:
+        graph = _reading_words(graph, words)
     onnx.helper.set_model_props(graph, dict(metadata))
     onnx.checker.check_model(graph, full_check=True)
     onnx.save_model(graph, str(path))
+
+
+def _reading_words(model: onnx.ModelProto, words: Words) -> onnx.ModelProto:
+    """The graph with inputs of strings, looked up in front of it, in place of the last columns of "past"."""
+    # So that no value inside has the name of a column.
+    model = onnx.compose.add_prefix(model, "model/", rename_inputs=False, rename_outputs=False)
+    graph = model.graph
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name == "past":
+                node.input[i] = "model/past"
+    (past,) = [each for each in graph.input if each.name == "past"]
+    batch, steps, width = past.type.tensor_type.shape.dim
+    width.dim_value -= len(words)
+    shape, front = [batch.dim_param, steps.dim_value], []
+    for name, vocabulary in words.items():
+        graph.input.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.STRING, shape))
+        front += [
+            onnx.helper.make_node(
+                "LabelEncoder",
+                [name],
+                [f"model/{name}/code"],
+                domain="ai.onnx.ml",
+                keys_strings=vocabulary,
+                values_floats=[float(code) for code in range(1, len(vocabulary) + 1)],
+                default_float=0.0,
+            ),
+            onnx.helper.make_node("Unsqueeze", [f"model/{name}/code", "model/last_axis"], [f"model/{name}/column"]),
+        ]
+    columns = ["past", *(f"model/{name}/column" for name in words)]
+    front.append(onnx.helper.make_node("Concat", columns, ["model/past"], axis=2))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2], np.int64), "model/last_axis"))
+    nodes = [*front, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", OPSET_ML))
+    return model
 
 
 @contextlib.contextmanager

@@ -6,13 +6,12 @@ counted: weights, gradients, the optimiser's moments and the best weights of eve
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from models import training
 from models.batches import Inputs
-from models.crossval import Params, Problem, build, fit_statistics
+from models.crossval import Params, Problem, build, example, fit_statistics
 from models.preprocess import Forecaster
 
 _COPIES = 9  # of a fold's weights: themselves, gradients, two moments, the best; four more in a state on its way
@@ -35,8 +34,8 @@ def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool 
     held = _COPIES * len(problem.split.folds) * weights + _SCORING * scoring + len(problem.split.folds) * scoring
     if on_device:
         return held
-    shape = (params["window"]["lookback"] + problem.features.reach, len(problem.table.names))
-    few, more = (kept_bytes(model, {"past": torch.zeros(n, *shape)}) for n in _BATCHES)
+    lookback = params["window"]["lookback"]
+    few, more = (kept_bytes(model, example(problem, lookback, n)) for n in _BATCHES)
     each = max(0, more - few) / (_BATCHES[1] - _BATCHES[0])
     largest = max(fit.batch_size, training.EVAL_BATCH // 4)  # nothing is kept when answering, a layer's output is
     return held + int(_WORKSPACE * (more + (largest - _BATCHES[1]) * each))

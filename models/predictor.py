@@ -1,8 +1,9 @@
 """Answers from a bundle, without torch: onnxruntime and numpy are enough.
 
 predictor = Predictor("runs/lstm-sales/bundles/lstm")
-predictor.predict(past)           # (batch, lookback, columns) -> (batch, steps, targets)
+predictor.predict(past)           # (batch, lookback, columns) -> (batch, steps, targets); predictor.inputs has them all
 predictor.predict_table(frame)    # the last rows of a pandas table, columns found by name
+predictor.predict_table(frame, ahead)  # and what is known of the steps ahead, a row for each
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from data.calendar import Calendar
+from data.words import as_words
+
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
+FORMAT = 2  # 2: a graph may take more than "past"
 
 
 class BundleError(ValueError):
@@ -37,61 +41,138 @@ class Predictor:
         self.session = onnxruntime.InferenceSession(
             str(self.bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        (self.input,) = self.card["inputs"]
-        self.columns: list[str] = self.input["columns"]
+        self.inputs: dict[str, dict[str, Any]] = {each["name"]: each for each in self.card["inputs"]}
+        self.columns: list[str] = self.inputs["past"]["columns"]
         self.targets: list[str] = self.card["targets"]
         self.steps: list[int] = self.card["steps"]
-        self.lookback: int = self.input["shape"][1]
+        self.lookback: int = self.inputs["past"]["shape"][1]
         self._check_names()
 
     def _check_names(self) -> None:
         """The card is not summed itself: what it says of the columns is held against what the graph says."""
         own = self.session.get_modelmeta().custom_metadata_map
         steps = ",".join(str(step) for step in self.steps)
+        graph = [each.name for each in self.session.get_inputs()]
+        if graph != list(self.inputs):
+            raise BundleError(
+                f"{self.bundle}: bundle.json says inputs {', '.join(self.inputs)}, model.onnx {', '.join(graph)}"
+            )
         for name, said in (("columns", ",".join(self.columns)), ("targets", ",".join(self.targets)), ("steps", steps)):
             if name in own and own[name] != said:
                 raise BundleError(f"{self.bundle}: bundle.json says {name} {said}, model.onnx says {own[name]}")
 
-    def predict(self, past: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    def predict(self, past: NDArray[np.floating[Any]], **others: NDArray[Any]) -> NDArray[np.float32]:
         """(batch, lookback, columns), raw values in `columns`' order, oldest first, NaN = missing -> (batch, H, K).
 
-        Answers are float32 in the targets' units. ValueError where the shape is another.
+        `others` are the further inputs that the card lists, if any, by name: "ahead" (batch, H, G) as past is, "time"
+        (batch, lookback) and "time_ahead" (batch, H) in whole seconds since 1970 UTC, texts (batch, lookback).
+        Answers are float32 in the targets' units. ValueError where an input is missing, unknown or of another shape.
         """
-        answers: NDArray[np.float32] = self._run(past, self.card["outputs"][:1])[0]
+        answers: NDArray[np.float32] = self._run(past, others, self.card["outputs"][:1])[0]
         return answers
 
-    def explain(self, past: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.float32]]:
+    def explain(self, past: NDArray[np.floating[Any]], **others: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
         """What the model tells besides its answer, such as "attention" (batch, lookback); nothing for most families.
 
         The card's "outputs" say what each is.
         """
         told = self.card["outputs"][1:]
-        return dict(zip([each["name"] for each in told], self._run(past, told), strict=True)) if told else {}
+        return dict(zip([each["name"] for each in told], self._run(past, others, told), strict=True)) if told else {}
 
-    def predict_table(self, frame: pd.DataFrame) -> NDArray[np.float32]:
+    def predict_table(self, frame: pd.DataFrame, ahead: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """(H, K), `steps` by `targets`: what follows the last row of `frame`, one series in time order, a step apart.
 
+        `ahead` has a row for each of `steps`: what is known of them, and their times where these are not a step apart.
         ValueError where a column is missing, there are fewer rows than the lookback, or the rows belong to several
         series (by the column that named them in training).
         """
         series = self.card.get("config", {}).get("data", {}).get("series")
         if series in frame.columns and frame[series].nunique() > 1:
             raise ValueError(f"the rows belong to {frame[series].nunique()} series; give those of one {series!r}")
-        missing = [name for name in self.columns if name not in frame.columns]
-        if missing:
-            raise ValueError(f"the table lacks column {missing[0]!r}; needed are {', '.join(self.columns)}")
         if len(frame) < self.lookback:
             raise ValueError(f"{self.lookback} rows are needed to look back on, got {len(frame)}")
-        past = frame[self.columns].iloc[-self.lookback :].to_numpy(np.float32)
-        first: NDArray[np.float32] = self.predict(past[None])[0]
+        if ahead is not None and len(ahead) != len(self.steps):
+            raise ValueError(f"ahead must have a row for each of the {len(self.steps)} steps ahead, got {len(ahead)}")
+        last = frame.iloc[-self.lookback :]
+        inputs = {name: self._column(name, each, last, ahead) for name, each in self.inputs.items()}
+        first: NDArray[np.float32] = self.predict(**{name: values[None] for name, values in inputs.items()})[0]
         return first
 
-    def _run(self, past: NDArray[np.floating[Any]], outputs: list[dict[str, Any]]) -> Any:
-        wanted = (self.lookback, len(self.columns))
-        if past.ndim != 3 or past.shape[1:] != wanted:
-            raise ValueError(f"past must be (batch, {wanted[0]} steps, {wanted[1]} columns), got {past.shape}")
-        names = [each["name"] for each in outputs]
-        return self.session.run(names, {self.input["name"]: past.astype(np.float32)})
+    def _column(self, name: str, said: dict[str, Any], frame: pd.DataFrame, ahead: pd.DataFrame | None) -> NDArray[Any]:
+        """One input of one window, without the batch, read from tables."""
+        columns = said["columns"]
+        if name == "time_ahead" and (ahead is None or columns[0] not in ahead.columns):
+            return self._later(_seconds(frame, columns[0]))
+        if name in ("ahead", "time_ahead"):
+            if ahead is None:
+                raise ValueError(
+                    f"give ahead, a table of {len(self.steps)} rows with what is known of the steps ahead: "
+                    f"{', '.join(columns)}"
+                )
+            frame = ahead
+        missing = [column for column in columns if column not in frame.columns]
+        if missing:
+            table = "ahead" if frame is ahead else "the table"
+            raise ValueError(f"{table} lacks column {missing[0]!r}; needed are {', '.join(columns)}")
+        if said["dtype"] == "int64":
+            return _seconds(frame, columns[0])
+        return as_words(frame[columns[0]]) if said["dtype"] == "string" else frame[columns].to_numpy(np.float32)
+
+    def _later(self, time: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The times of the steps ahead (H,), by the calendar of the table that the model was trained on."""
+        calendar = Calendar(**self.card["step"])
+        if calendar.unit == "row":
+            raise ValueError(
+                f"times keep no regular step, so give ahead, a table of {len(self.steps)} rows, with the time of each: "
+                f"column {self.inputs['time_ahead']['columns'][0]!r}"
+            )
+        return calendar.later(np.full(len(self.steps), time[-1]), np.array(self.steps, np.int64))
+
+    def _run(self, past: NDArray[Any], others: dict[str, NDArray[Any]], outputs: list[dict[str, Any]]) -> Any:
+        given = {"past": past, **others}
+        unknown = [name for name in given if name not in self.inputs]
+        if unknown:
+            raise ValueError(f"the model has no input {unknown[0]!r}; it takes {', '.join(self.inputs)}")
+        feed = {}
+        for name, said in self.inputs.items():
+            wanted = _shown(said)
+            if name not in given:
+                raise ValueError(f"input {name!r} is missing: {wanted} {said['dtype']}, {', '.join(said['columns'])}")
+            values = np.asarray(given[name])
+            if values.ndim != len(said["shape"]) or list(values.shape[1:]) != said["shape"][1:]:
+                raise ValueError(f"{name} must be {wanted}, got {values.shape}")
+            if len(values) != len(past):
+                raise ValueError(f"{name} must be a batch of {len(past)} as past is, got {len(values)}")
+            feed[name] = _typed(name, values, said["dtype"])
+        return self.session.run([each["name"] for each in outputs], feed)
+
+
+def _shown(said: dict[str, Any]) -> str:
+    """An input's shape in words."""
+    _, steps, *columns = said["shape"]
+    return f"(batch, {steps} steps{f', {columns[0]} columns' if columns else ''})"
+
+
+def _typed(name: str, values: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """The values as the graph takes them; ValueError where that would change them."""
+    if dtype == "int64":
+        if values.dtype.kind not in "iu":
+            raise ValueError(f"{name} must be whole seconds since 1970 (int64), got {values.dtype}")
+        return values.astype(np.int64)
+    if dtype == "string":
+        wrong = [value for value in values.ravel().tolist() if not isinstance(value, str)]
+        if wrong:
+            raise ValueError(f"{name} must be texts, an empty one where there is none, got {wrong[0]!r}")
+        return values.astype(object)
+    return values.astype(np.float32)
+
+
+def _seconds(frame: pd.DataFrame, column: str) -> NDArray[np.int64]:
+    from data.times import read_times  # pandas and pyarrow, which a table needs anyway
+
+    if column not in frame.columns:
+        raise ValueError(f"the table lacks column {column!r}, the times of its rows")
+    return read_times(frame[column].reset_index(drop=True), column)[0]
 
 
 def verify(bundle: Path) -> dict[str, Any]:

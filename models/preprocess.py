@@ -1,9 +1,15 @@
 """From raw columns to a network and back to the target's unit: the part of the graph that trains and ships alike.
 
-Shapes: B batch, L lookback steps, F input columns, P features, C network channels, H steps ahead, K targets.
+Shapes: B batch, L lookback steps, F columns of numbers, P features, C network channels, G columns known ahead, A
+channels of a step ahead, H steps ahead, K targets.
 
-    past_BLF --valid?--> scale --> [+ features] --normalise by the window--> [+ missing flags] --> [choose] --> network
+    past_BLF --valid?--> scale --> [+ features] --normalise by the window--> [+ missing flags] --> [choose] -->
+             --> [+ words, waves] --> network
+    ahead_BHG --valid?--> scale --> [+ missing flags, waves] --> network, or what corrects its answer
     network --> undo both --> answer_BHK
+
+A window's level is taken off what changes in it. Constant columns, words and columns that are known ahead are scaled by
+the train rows alone: the first would vanish, and the last are compared with their own values ahead.
 
 A value that is missing (NaN or infinite) becomes the mean of its column in the train rows. Columns that had missing
 values there also get a flag channel (1 = missing), so that the network can learn what an absence means. What the
@@ -13,6 +19,7 @@ within `FARTHEST`: every finite input has a finite answer, and one that float32 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -21,9 +28,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from models import fourier
+from models.ahead import Correction
 from models.extras import explain, extras
 from models.features import Features, compute, over_table
 from models.heads import Heads
+from models.layout import PLAIN, Layout
+from models.words import Embedding
 
 LIMIT = 30.0
 FARTHEST = 1e4
@@ -35,14 +46,15 @@ VALUE_ALONE = Heads()
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Statistics:
-    """What preprocessing has learnt from the train rows of one fold: (F,) each, columns in the table's order."""
+    """What preprocessing has learnt from the train rows of one fold: (F,) each, numbers in the table's order."""
 
     mean: NDArray[np.float64]
     std: NDArray[np.float64]  # population; 1 where a column is constant
     flagged: tuple[int, ...]  # columns with missing values in the train rows
     feature_mean: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (P,); 0 for levels
     feature_std: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))  # (P,); 1 for levels
-    ranking: tuple[int, ...] = ()  # what may be left out, best first, by its place among columns, then features
+    ranking: tuple[int, ...] = ()  # what may be left out, best first, by its place among numbers, then features
+    seen: tuple[NDArray[np.bool_], ...] = ()  # of each column of words, by code: whether these rows hold the word
 
     @classmethod
     def fit(
@@ -51,16 +63,23 @@ class Statistics:
         rows: NDArray[np.int64],
         features: Features = NO_FEATURES,
         segments: NDArray[np.int64] | None = None,
+        words: Sequence[int] = (),
     ) -> Statistics:
         """Statistics of `values[rows]`, values (T, F) float32 with NaN for missing, computed in float64.
 
-        A column without any value in these rows counts as constant zero. A feature counts at those rows alone whose
-        every needed row is among `rows`, in one of the table's `segments` (one, where None).
+        The last columns hold codes of so many `words` each. A column without any value in these rows counts as constant
+        zero. A feature counts at those rows alone whose every needed row is among `rows`, in one of the table's
+        `segments` (one, where None).
         """
+        n_numbers = values.shape[1] - len(words)
+        seen = tuple(
+            np.isin(np.arange(n + 1), values[rows, n_numbers + i]) & (np.arange(n + 1) > 0) for i, n in enumerate(words)
+        )
+        values = values[:, :n_numbers]
         mean, std, known = _moments(values[rows])
         flagged = tuple(int(i) for i in np.flatnonzero(~known.all(axis=0)))
         if not features.each:
-            return cls(mean=mean, std=std, flagged=flagged)
+            return cls(mean=mean, std=std, flagged=flagged, seen=seen)
         allowed, scaled = only_rows(values, rows, mean, std)
         segments = np.array([[0, len(values)]]) if segments is None else segments
         feature_mean, feature_std, _ = _moments(over_table(allowed, scaled, segments, features))
@@ -70,10 +89,11 @@ class Statistics:
             flagged=flagged,
             feature_mean=np.where(features.levels, 0.0, feature_mean),
             feature_std=np.where(features.levels, 1.0, feature_std),
+            seen=seen,
         )
 
-    def seen(self, keep: int | None) -> list[int]:
-        """Which of all channels (columns, features, flags) a network sees that is given the `keep` best of `ranking`.
+    def visible(self, keep: int | None) -> list[int]:
+        """Which of all channels (numbers, features, flags) a network sees that is given the `keep` best of `ranking`.
 
         What is not ranked is always seen, a flag with its column; None leaves nothing out.
         """
@@ -106,11 +126,16 @@ class Forecaster(nn.Module):
     """A network between raw inputs and answers in the target's unit.
 
     forward: past (B, L, F) float32, oldest step first, NaN = missing  ->  (B, H, K) float32, in each target's unit.
+    Behind its numbers, past has the codes of columns of words, 0 = missing or unknown. Further inputs as `layout` says:
+    ahead (B, H, G) float32, the columns known ahead at the steps ahead, NaN = missing; time (B, L) and time_ahead
+    (B, H) int64, seconds since 1970 UTC, where there are waves.
+
     The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
     network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
     last known value, or mean and standard deviation. With `features`, L is the lookback and the rows that they reach
-    back before it. With `keep`, the network sees so many of the inputs that the statistics rank, the best ones, besides
-    the targets; the others are taken and go unread.
+    back before it. With `keep`, the network sees so many of the numbers that the statistics rank, the best ones,
+    besides the targets; the others are taken and go unread. A network that `reads_ahead` takes (x_BLC, ahead_BHA) where
+    anything is known ahead; of any other, the answer is corrected by it.
     """
 
     def __init__(
@@ -120,8 +145,11 @@ class Forecaster(nn.Module):
         n_targets: int,
         normalisation: Normalisation,
         features: Features = NO_FEATURES,
+        layout: Layout = PLAIN,
+        *,
         heads: Heads = VALUE_ALONE,
         keep: int | None = None,
+        reads_ahead: bool = False,
     ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
@@ -131,30 +159,34 @@ class Forecaster(nn.Module):
         self.normalisation = normalisation
         self.features = features
         self.heads = heads
+        self.layout = layout
+        self.embeddings = nn.ModuleList(map(Embedding, statistics.seen, layout.widths))
+        n_ahead = layout.channels_ahead(statistics.flagged)
+        corrects = n_ahead and not reads_ahead
+        self.correction = Correction(n_ahead, n_targets * heads.n_outputs) if corrects else None
+        self.flagged_ahead = [i for i, place in enumerate(layout.future) if place in statistics.flagged]
         self.mean: Tensor
         self.std: Tensor
         self.flagged: Tensor
         self.feature_mean: Tensor
         self.feature_std: Tensor
-        self.seen: Tensor | None
+        self.visible: Tensor | None
+        self.moving: Tensor
         self.register_buffer("mean", torch.from_numpy(statistics.mean).float())
         self.register_buffer("std", torch.from_numpy(statistics.std).float())
         self.register_buffer("flagged", torch.tensor(statistics.flagged, dtype=torch.int64))
         self.register_buffer("feature_mean", torch.from_numpy(statistics.feature_mean).float())
         self.register_buffer("feature_std", torch.from_numpy(statistics.feature_std).float())
-        self.register_buffer("seen", None if keep is None else torch.tensor(statistics.seen(keep)))
+        self.register_buffer("visible", None if keep is None else torch.tensor(statistics.visible(keep)))
+        moving = [place not in (*layout.static, *layout.future) for place in range(len(statistics.mean))]
+        self.register_buffer("moving", torch.tensor(moving), persistent=False)
 
-    @staticmethod
-    def channels(statistics: Statistics, keep: int | None = None) -> int:
-        """How many channels C the network sees: columns, features, a flag for each column that had missing values."""
-        return len(statistics.seen(keep))
+    def forward(self, past: Tensor, **others: Tensor) -> Tensor:
+        return self.answers(past, **others)["future"]
 
-    def forward(self, past: Tensor) -> Tensor:
-        return self.answers(past)["future"]
-
-    def answers(self, past: Tensor) -> dict[str, Tensor]:
+    def answers(self, past: Tensor, **others: Tensor) -> dict[str, Tensor]:
         """ "future", and of what heads there are "quantiles", in each target's unit, and "direction", probabilities."""
-        return self._in_units(self.scaled(past))
+        return self._in_units(self.scaled(past, **others))
 
     def answer_shapes(self, n_steps: int) -> dict[str, tuple[int, ...]]:
         """Of what `answers` gives, by name, without the batch."""
@@ -166,22 +198,20 @@ class Forecaster(nn.Module):
             shapes["quantiles"] = (*value, len(self.heads.levels))
         return shapes
 
-    def scaled(self, past: Tensor) -> dict[str, Tensor]:
+    def scaled(self, past: Tensor, **others: Tensor) -> dict[str, Tensor]:
         """What the losses compare: "future" (B, H, K) in train standard deviations from the train mean, and of what
         heads there are "quantiles" (B, H, K, Q) likewise and "direction" (B, H, K, C) as logits."""
-        x_BLC, shift_B1F, scale_B1F = self._prepare(past)
-        return self._give_back(self.network(x_BLC), shift_B1F, scale_B1F)
+        return self._scaled(past, **others)[0]
 
     @property
     def extras(self) -> dict[str, str]:
         """What is told besides the value, by the other heads and by the network, name -> what it is."""
         return {**self.heads.extras, **extras(self.network)}
 
-    def explain(self, past: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def explain(self, past: Tensor, **others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The answer, as `forward` gives it, and each of `extras`."""
-        x_BLC, shift_B1F, scale_B1F = self._prepare(past)
-        numbers_BHKO, told = explain(self.network, x_BLC)
-        answers = self._in_units(self._give_back(numbers_BHKO, shift_B1F, scale_B1F))
+        scaled, told = self._scaled(past, **others)
+        answers = self._in_units(scaled)
         return answers.pop("future"), answers | told
 
     def last_known(self, past: Tensor) -> Tensor:
@@ -204,8 +234,42 @@ class Forecaster(nn.Module):
         valid_BLK = (past_BLK - past_BLK) == 0
         return torch.where(valid_BLK, self.scale_targets(past_BLK), 0.0), valid_BLK
 
-    def _prepare(self, past_BLF: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def _scaled(
+        self, past: Tensor, ahead: Tensor | None = None, time: Tensor | None = None, time_ahead: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What `scaled` gives, and the network's extras."""
+        x_BLC, shift_B1F, scale_B1F = self._prepare(past, time)
+        ahead_BHA = self._prepare_ahead(ahead, time_ahead)
+        if ahead_BHA is None:
+            y_BHKO, told = explain(self.network, x_BLC)
+        elif self.correction is None:
+            y_BHKO, told = explain(self.network, x_BLC, ahead_BHA)
+        else:
+            y_BHKO, told = explain(self.network, x_BLC)
+            y_BHKO = self.correction(ahead_BHA, y_BHKO.flatten(2)).unflatten(2, (self.n_targets, -1))
+        return self._give_back(y_BHKO, shift_B1F, scale_B1F), told
+
+    def _prepare_ahead(self, ahead_BHG: Tensor | None, time_BH: Tensor | None) -> Tensor | None:
+        """What is known of the steps ahead (B, H, A); None where that is nothing."""
+        parts = []
+        if self.layout.future:
+            assert ahead_BHG is not None, "the layout has columns known ahead"
+            future = list(self.layout.future)
+            valid_BHG = (ahead_BHG - ahead_BHG) == 0
+            x_BHG = torch.where(valid_BHG, (ahead_BHG - self.mean[future]) / self.std[future], 0.0)
+            parts.append(x_BHG.clamp(-LIMIT, LIMIT))
+            if self.flagged_ahead:
+                parts.append((~valid_BHG[:, :, self.flagged_ahead]).to(x_BHG.dtype))
+        if self.layout.waves:
+            assert time_BH is not None, "the layout has waves"
+            parts.append(fourier.compute(time_BH, self.layout.waves))
+        return torch.cat(parts, dim=2) if parts else None
+
+    def _prepare(self, past_BLF: Tensor, time_BL: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """What the network sees (B, L, C), and what was taken off the window and divided out of it."""
+        codes_BLW = past_BLF[:, self.features.reach :, len(self.mean) :]
+        if self.embeddings:
+            past_BLF = past_BLF[:, :, : len(self.mean)]
         valid_BLF = (past_BLF - past_BLF) == 0  # false for NaN and for both infinities
         x_BLF = torch.where(valid_BLF, (past_BLF - self.mean) / self.std, 0.0).clamp(-FARTHEST, FARTHEST)
         told = None
@@ -224,8 +288,13 @@ class Forecaster(nn.Module):
         if self.flagged.numel():
             flags = (~valid_BLF).index_select(2, self.flagged).to(x_BLC.dtype)
             x_BLC = torch.cat([x_BLC, flags], dim=2)
-        if self.seen is not None:
-            x_BLC = x_BLC.index_select(2, self.seen)
+        if self.visible is not None:
+            x_BLC = x_BLC.index_select(2, self.visible)
+        more = [each(codes_BLW[:, :, i]) for i, each in enumerate(self.embeddings)]
+        if self.layout.waves:
+            assert time_BL is not None, "the layout has waves"
+            more.append(fourier.compute(time_BL[:, self.features.reach :], self.layout.waves))
+        x_BLC = torch.cat([x_BLC, *more], dim=2) if more else x_BLC
         return x_BLC, shift_B1F, scale_B1F
 
     def _scaled_features(
@@ -275,6 +344,14 @@ class Forecaster(nn.Module):
         return self.std[: self.n_targets]
 
     def _window(self, x_BLF: Tensor, valid_BLF: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """What is taken off the window's columns and divided out of them, each (B, 1, F)."""
+        shift_B1F, scale_B1F = self._level(x_BLF, valid_BLF)
+        if self.layout.static or self.layout.future:
+            shift_B1F = None if shift_B1F is None else torch.where(self.moving, shift_B1F, 0.0)
+            scale_B1F = None if scale_B1F is None else torch.where(self.moving, scale_B1F, 1.0)
+        return shift_B1F, scale_B1F
+
+    def _level(self, x_BLF: Tensor, valid_BLF: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.normalisation == "none":
             return None, None
         if self.normalisation == "last":

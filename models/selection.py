@@ -81,7 +81,7 @@ def _samples(
     """What a forest learns from: (N, inputs) as the network sees them, (N,) or (N, outputs) in train deviations."""
     table, k = problem.table, problem.table.n_targets
     fitted = fit_statistics(problem, fold)
-    allowed, scaled = only_rows(table.values, fold.rows, fitted.mean, fitted.std)
+    allowed, scaled = only_rows(table.numbers, fold.rows, fitted.mean, fitted.std)
     features = over_table(allowed, scaled, table.segments, problem.features)[origins - 1]
     inputs = np.hstack([scaled[origins - 1], (features - fitted.feature_mean) / fitted.feature_std])
     x = np.nan_to_num(inputs, posinf=LIMIT, neginf=-LIMIT).clip(-LIMIT, LIMIT)

@@ -26,12 +26,13 @@ from torch import nn
 from models.export import OUTPUT
 from models.extras import explain, extras
 from models.preprocess import FARTHEST
+from models.words import NO_WORDS, Words, encode
 
 BATCHES = (1, 2, 17, 1024)
 _CHUNK = 1024
 IN_UNITS = (OUTPUT, "quantiles")  # outputs in the targets' units
 
-Inputs = Mapping[str, NDArray[Any]]  # of N windows, by name
+Inputs = Mapping[str, NDArray[Any]]  # of N windows, by name, as the graph takes them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,10 +79,12 @@ def prove(
     mean: NDArray[np.float64],
     std: NDArray[np.float64],
     tolerance: float,
+    words: Words = NO_WORDS,
 ) -> Proof:
     """Compare `graph` with `model` (on the CPU, in evaluation mode) on real rows and on edge rows.
 
-    `inputs` are the real windows, raw: "past" (N, L, F).
+    `inputs` are the real windows, raw, by the graph's names: "past" (N, L, F), and what else it takes. The graph gets
+    the texts of the inputs of `words`, the model the codes that `encode` makes of them.
 
     mean and std (F,) are the train rows', the targets first. All windows are compared at batches of 1024, as many as 64
     calls take at the smaller ones.
@@ -89,7 +92,7 @@ def prove(
     session = open_session(graph)
     model = model.cpu().eval()
     checks: list[Check] = []
-    for name, rows in {"holdout": inputs, **edge_rows(inputs, mean, std)}.items():
+    for name, rows in {"holdout": inputs, **edge_rows(inputs, mean, std, words)}.items():
         for batch in BATCHES:
             if name != "holdout":
                 tried = part(rows, np.arange(max(batch, count(rows))) % count(rows))
@@ -103,6 +106,7 @@ def prove(
                 centre_K=mean[: len(targets)],
                 targets=targets,
                 tolerance=tolerance,
+                words=words,
             )
             checks += _compare(case, model, session)
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
@@ -135,12 +139,12 @@ def part(inputs: Inputs, which: slice | NDArray[np.int64]) -> dict[str, NDArray[
 
 
 def edge_rows(
-    inputs: Inputs, mean: NDArray[np.float64], std: NDArray[np.float64]
+    inputs: Inputs, mean: NDArray[np.float64], std: NDArray[np.float64], words: Words = NO_WORDS
 ) -> dict[str, dict[str, NDArray[Any]]]:
-    """Windows that real data seldom has, by name."""
-    past = inputs["past"]
+    """Windows that real data seldom has, by name: odd numbers in the past, then in every other input."""
     rng = np.random.default_rng(0)
-    some = past[:: max(1, len(past) // 8)][:8].copy()
+    real = part(inputs, np.arange(0, count(inputs), max(1, count(inputs) // 8))[:8])
+    some = real["past"]
     columns = some.shape[2]
     holes = np.where(rng.random(some.shape) < 0.3, np.nan, some)
     one_missing = np.repeat(some[:1], columns, axis=0)
@@ -161,7 +165,28 @@ def edge_rows(
         "1,000 deviations out": outliers,
         "largest float32": largest,
     }
-    return {name: {"past": values.astype(np.float32)} for name, values in rows.items()}
+    edges = {
+        name: {**part(real, np.arange(len(values)) % len(some)), "past": values.astype(np.float32)}
+        for name, values in rows.items()
+    }
+    if "ahead" in real:
+        shape = real["ahead"].shape
+        for name, values in (
+            ("nothing known ahead", np.full(shape, np.nan)),
+            ("infinite ahead", np.where(rng.random(shape) < 0.5, np.inf, real["ahead"])),
+            ("largest float32 ahead", np.finfo(np.float32).max * rng.choice([-1.0, 1.0], size=shape)),
+        ):
+            edges[name] = {**real, "ahead": values.astype(np.float32)}
+    if "time" in real:
+        for name, moved in (("before 1970", -2_000_000_000), ("in the year 3000", 32_000_000_000)):
+            edges[name] = {**real, "time": real["time"] + moved, "time_ahead": real["time_ahead"] + moved}
+    if words:
+        unheard = max((word for each in words.values() for word in each), key=len) + "?"  # in no vocabulary
+        edges["empty texts"] = {**real, **{name: np.full_like(real[name], "") for name in words}}
+        edges["unknown words"] = {**real, **{name: np.full_like(real[name], unheard) for name in words}}
+        last = {name: np.full_like(real[name], vocabulary[-1]) for name, vocabulary in words.items()}
+        edges["the last words"] = {**real, **last}
+    return edges
 
 
 def measure(graph: Path) -> dict[str, float]:
@@ -190,6 +215,7 @@ class _Case:
     centre_K: NDArray[np.float64]
     targets: tuple[str, ...]
     tolerance: float
+    words: Words
 
     def check(self, output: str, onnx: NDArray[np.float64], expected: NDArray[np.float64]) -> Check:
         """Both answers (N, H, K, ...) of an output in the targets' unit, or of anything else as it is."""
@@ -229,13 +255,14 @@ class _Case:
 def _compare(case: _Case, model: nn.Module, session: onnxruntime.InferenceSession) -> Iterator[Check]:
     """The value, and what the model tells besides: quantiles like the value, shares and weights as they are."""
     with torch.inference_mode():
-        parts = [explain(model, **chunk) for chunk in _chunks(case.inputs)]
+        parts = [explain(model, **chunk) for chunk in _chunks(case.inputs, case.words)]
     for output in (OUTPUT, *extras(model)):
         expected = torch.cat([answer if output == OUTPUT else told[output] for answer, told in parts])
         found = answers(session, case.inputs, case.batch, output)
         yield case.check(output, found.astype(np.float64), expected.numpy().astype(np.float64))
 
 
-def _chunks(inputs: Inputs) -> Iterator[dict[str, torch.Tensor]]:
+def _chunks(inputs: Inputs, words: Words) -> Iterator[dict[str, torch.Tensor]]:
     for i in range(0, count(inputs), _CHUNK):
-        yield {name: torch.from_numpy(values) for name, values in part(inputs, slice(i, i + _CHUNK)).items()}
+        some = encode(part(inputs, slice(i, i + _CHUNK)), words)
+        yield {name: torch.from_numpy(values) for name, values in some.items()}

@@ -47,6 +47,14 @@ class Data(Section):
     """what is forecast"""
     past: Literal["auto"] | list[str] = "auto"
     """inputs known up to now, besides the targets; auto: every other numeric column"""
+    future: list[str] = []
+    """inputs known ahead of time, such as holidays or planned prices; numeric"""
+    static: list[str] = []
+    """inputs that are constant in each series"""
+    categorical: Literal["auto"] | list[str] = "auto"
+    """inputs that are words; auto: with data.past auto, columns of text with at most 100 words that are no ids"""
+    weight: str | None = None
+    """how much each row counts: a numeric column, 0 or more; no input"""
     fill_gaps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """gaps of at most so many steps are filled with missing values; longer ones cut the series"""
 
@@ -95,6 +103,8 @@ class Features(Section):
     """moving standard deviations"""
     volatilities: list[Span] = []
     """moving standard deviations of one-step returns"""
+    fourier: dict[Literal["hour", "day", "week", "year"], Annotated[int, Field(ge=1, le=100)]] = {}
+    """waves of time for the steps behind and ahead, so many harmonics for each period: {day: 2, week: 1, year: 2}"""
     select: Literal["none", "importance", "permutation"] = "none"
     """rank inputs and features by a random forest on each fold's train rows; how many are kept is searched"""
 
@@ -330,8 +340,8 @@ _Loader.add_implicit_resolver(
 )
 
 
-_NAMES = ("data.targets", "data.past", "features.columns")
-_STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "select")]
+_NAMES = ("data.targets", "data.past", "data.future", "data.static", "data.categorical", "features.columns")
+_STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "fourier", "select")]
 _LISTS = (*_NAMES, *_STEPS, "window.horizons", "heads.levels")
 
 

@@ -19,6 +19,7 @@ from data.folds import split
 from data.load import read_table
 from data.samples import SAMPLES, read_sample
 from data.table import Table, check_table
+from models import fourier
 from models.crossval import FoldScore, Problem, find_seasons
 from models.features import Features
 from models.heads import Heads
@@ -151,11 +152,16 @@ def problem(config: Config) -> Problem:
         series=data.series,
         targets=data.targets,
         past=data.past,
+        future=data.future,
+        static=data.static,
+        categorical=data.categorical,
+        weight=data.weight,
         fill_gaps=data.fill_gaps,
     )
     steps = np.array(config.window.steps, np.int64)
     heads = _heads(config)
     features = _features(config, table)
+    waves = fourier.waves(config.features.fourier, table.calendar)
     lookback = max(config.window.lookbacks) + features.reach
     parts = split(
         table,
@@ -168,8 +174,8 @@ def problem(config: Config) -> Problem:
     )
     audit(table, parts, lookback=lookback, steps=steps)
     for fold in (*parts.folds, parts.final):
-        fitted = Statistics.fit(table.values, fold.rows)
-        check_statistics(fitted.mean, fitted.std, table.values, fold.rows, fold=fold.name)
+        fitted = Statistics.fit(table.numbers, fold.rows)
+        check_statistics(fitted.mean, fitted.std, table.numbers, fold.rows, fold=fold.name)
     made = Problem(
         table=table,
         split=parts,
@@ -178,6 +184,7 @@ def problem(config: Config) -> Problem:
         seed=config.search.seed,
         seasons=find_seasons(table, parts),
         features=features,
+        waves=waves,
         heads=heads,
     )
     _check_metric(made)
@@ -186,15 +193,14 @@ def problem(config: Config) -> Problem:
 
 
 def _features(config: Config, table: Table) -> Features:
-    """The features asked for, by positions of columns; InputError for a column that is not among the inputs."""
-    asked = config.features.model_dump()
-    names = asked.pop("columns")
-    del asked["select"]
+    """The features asked for, by positions of columns; InputError for a column that is no input of numbers."""
+    asked = config.features.model_dump(exclude={"fourier", "select"})
+    names, known = asked.pop("columns"), table.names[: table.n_numbers]
     for name in [] if names == "auto" else names:
-        if name not in table.names:
-            raise InputError(
-                f"features.columns: no input {name!r}{nearest(name, table.names)}; inputs: {', '.join(table.names)}"
-            )
+        if name in table.categories:
+            raise InputError(f"features.columns: {name!r} holds words, not numbers; numbers: {', '.join(known)}")
+        if name not in known:
+            raise InputError(f"features.columns: no input {name!r}{nearest(name, known)}; inputs: {', '.join(known)}")
     columns = range(table.n_targets) if names == "auto" else sorted({table.names.index(name) for name in names})
     wanted = {kind: tuple(sorted(set(steps))) for kind, steps in asked.items()}
     return Features(columns=tuple(columns) if any(wanted.values()) else (), **wanted)

@@ -210,10 +210,10 @@ def unread(book: StudyBook, problem: Problem, lookback: int) -> list[str]:
     module, said = family_module(book.family), []
     others = problem.table.names[problem.table.n_targets :]
     if reads_targets_alone(book.family) and (others or problem.features.each):
+        ahead = problem.table.future or problem.waves
+        alone = "and what is known ahead; the past of other columns" if ahead else "alone: other columns"
         so = ", and none are chosen" if problem.rankings else ""
-        said.append(
-            f"{book.family} answers each target from its own past alone: other columns and features go unread{so}"
-        )
+        said.append(f"{book.family} answers each target from its own past {alone} and features go unread{so}")
     if hasattr(module, "receptive_field"):
         lowest = {**book.fixed, **{name: points(d)[0] for name, d in book.ranges.items()}}
         sizes = {"channels": 1, "lookback": lookback, "n_steps": 1, "n_targets": 1}
@@ -318,7 +318,8 @@ def _announce(out: Console, problem: Problem, source: str, run: RunFolder) -> No
     table = problem.table
     series = f", {len(table.series_names)} series" if len(table.series_names) > 1 else ""
     out.print(f"data: {source}: {len(table.values):,} rows{series}, {table.calendar.name}", soft_wrap=True)
-    out.print(f"targets: {', '.join(table.targets)}; inputs: {', '.join(table.names)}", soft_wrap=True)
+    ahead = [f"{name} (known ahead)" if i in table.future else name for i, name in enumerate(table.names)]
+    out.print(f"targets: {', '.join(table.targets)}; inputs: {', '.join(ahead)}", soft_wrap=True)
     for notice in table.notices:
         out.print(f"note: {notice}", soft_wrap=True, markup=False)
     out.print(f"run: {run.path}", soft_wrap=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from numpy.typing import NDArray
 from torch import nn
 
 from data.windows import future_values, past_view
+from data.words import words_of
 from models.bundle import write_bundle
-from models.crossval import FoldScore, Problem
+from models.crossval import FoldScore, Problem, example
 from models.export import OUTPUT, export_onnx
 from models.extras import extras
 from models.metrics import METRICS
 from models.naive import naive_answers
 from models.preprocess import Statistics
+from models.signature import Signature
 from models.training import Answers
 from models.uncertainty import Coverage, coverage, has_dropout, sample
 from models.validation import Proof, answers, open_session, prove
+from models.words import encode, input_names
 from ray_jobs.cluster import versions
 from ray_jobs.config import Config
 from search_spaces import KEEP
@@ -63,13 +66,14 @@ def ship(
     """
     table, final = problem.table, problem.split.final
     rows = lookback + problem.features.reach  # that a client sends
-    statistics = Statistics.fit(table.values, final.rows)
+    statistics = Statistics.fit(table.numbers, final.rows)
     proven = _spread(final.valid, rows * len(table.names))
-    inputs = _inputs(problem, proven, rows)
+    takes = signature(problem, extras(model))
+    inputs = _inputs(problem, takes, proven, rows)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        example = {name: torch.from_numpy(each[:2]) for name, each in inputs.items()}
-        export_onnx(model, graph, example, metadata=_metadata(problem, family))
+        zeros = example(problem, lookback, 2)
+        export_onnx(model, graph, zeros, metadata=_metadata(problem, family), words=takes.words)
         proof = prove(
             model,
             graph,
@@ -78,22 +82,23 @@ def ship(
             mean=statistics.mean,
             std=statistics.std,
             tolerance=config.export.tolerance,
+            words=takes.words,
         )
         if not proof.passed:
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
         predicted = {
-            name: np.concatenate([answers(session, _inputs(problem, part, rows), _BATCH, name) for part in parts])
+            name: np.concatenate([answers(session, _inputs(problem, takes, p, rows), _BATCH, name) for p in parts])
             for name in (OUTPUT, *problem.heads.extras)
         }
         scores = FoldScore(problem, final).every(predicted)
-        dropout = _dropout_coverage(model, problem, rows)
+        dropout = _dropout_coverage(model, problem, takes, rows)
         write_bundle(
             folder,
             graph,
             card={**_card(config, problem, family, cv, scores, trial), "dropout": dropout and asdict(dropout)},
-            columns=table.names,
+            signature=takes,
             targets=table.targets,
             lookback=rows,
             steps=[int(step) for step in problem.steps],
@@ -104,13 +109,14 @@ def ship(
     return Shipped(proof=proof, predicted=predicted, holdout=scores, dropout=dropout)
 
 
-def _dropout_coverage(model: nn.Module, problem: Problem, rows: int) -> Coverage | None:
+def _dropout_coverage(model: nn.Module, problem: Problem, takes: Signature, rows: int) -> Coverage | None:
     """What intervals from the model's dropout cover of the holdout, or of some windows evenly spread over it."""
     if not has_dropout(model):
         return None
     valid = problem.split.final.valid
     origins = valid[np.linspace(0, len(valid) - 1, min(_DROPPED_WINDOWS, len(valid))).astype(np.int64)]
-    inputs = {name: torch.from_numpy(each) for name, each in _inputs(problem, origins, rows).items()}
+    given = encode(_inputs(problem, takes, origins, rows), takes.words)
+    inputs = {name: torch.from_numpy(each) for name, each in given.items()}
     targets = problem.table.values[:, : problem.table.n_targets]
     std = Statistics.fit(targets, problem.split.final.rows).std
     drawn = sample(model, inputs, _SAMPLES, seed=problem.seed)
@@ -123,7 +129,7 @@ def _metadata(problem: Problem, family: str) -> dict[str, str]:
     return {
         "producer": "foldline",
         "family": family,
-        "columns": ",".join(table.names),
+        "columns": ",".join(table.names[: table.n_numbers]),
         "targets": ",".join(table.targets),
         "steps": ",".join(str(step) for step in problem.steps),
         "step": table.calendar.name,
@@ -146,6 +152,7 @@ def _card(
         "family": family,
         "task": "forecast",
         "calendar": table.calendar.name,
+        "step": {"unit": table.calendar.unit, "step": table.calendar.step},
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
         "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
         "metrics": {
@@ -206,9 +213,31 @@ def git_commit() -> str | None:
     return done.stdout.strip() or None
 
 
-def _inputs(problem: Problem, origins: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:
-    """What the model takes of the windows at these origins, by name."""
-    return {"past": past_view(problem.table.values, rows)[origins - rows]}
+def signature(problem: Problem, taken: Collection[str]) -> Signature:
+    """What the graph of a model of this problem takes; `taken` are names of what it tells besides its answer."""
+    table = problem.table
+    names = input_names(list(table.categories), taken)
+    return Signature(
+        columns=table.names[: table.n_numbers],
+        ahead=tuple(table.names[place] for place in table.future),
+        time=table.time_name if problem.waves else None,
+        words=dict(zip(names, table.categories.values(), strict=True)),
+        word_columns=dict(zip(names, table.categories, strict=True)),
+    )
+
+
+def _inputs(problem: Problem, takes: Signature, origins: NDArray[np.int64], rows: int) -> dict[str, NDArray[Any]]:
+    """What the graph takes of the windows at these origins, by name."""
+    table, back = problem.table, origins - rows
+    inputs: dict[str, NDArray[Any]] = {"past": past_view(table.numbers, rows)[back]}
+    if table.future:
+        inputs["ahead"] = future_values(table.values[:, list(table.future)], origins, problem.steps)
+    if problem.waves:
+        inputs["time"] = table.time[back[:, None] + np.arange(rows)]
+        inputs["time_ahead"] = table.time[origins[:, None] + (problem.steps - 1)]
+    for place, (name, words) in enumerate(takes.words.items(), start=table.n_numbers):
+        inputs[name] = words_of(past_view(table.values[:, [place]], rows)[back][:, :, 0], words)
+    return inputs
 
 
 def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:

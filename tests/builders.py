@@ -14,10 +14,12 @@ import torch
 from data.folds import split
 from data.table import Table, check_table
 from models import training
-from models.batches import Windows
+from models.batches import Windows, as_tensor
 from models.bundle import write_bundle
-from models.crossval import Problem, build, find_seasons, fit_statistics
+from models.crossval import Problem, build, find_seasons, fit_statistics, lookback_windows
+from models.fourier import Waves
 from models.preprocess import Forecaster
+from models.signature import Signature
 from models.validation import Inputs, Proof
 from search_spaces import load, unflatten
 
@@ -25,6 +27,7 @@ from search_spaces import load, unflatten
 torch.set_num_threads(1)
 
 COLUMNS = ("load", "heat", "wind")
+PAST_ALONE = Signature(columns=COLUMNS)
 
 
 def make_table(n_rows: int = 200, *, n_targets: int = 1, holes: float = 0.1, seed: int = 0) -> Table:
@@ -44,8 +47,33 @@ def make_table(n_rows: int = 200, *, n_targets: int = 1, holes: float = 0.1, see
     return check_table(frame, time="time", series=None, targets=list(COLUMNS[:n_targets]))
 
 
+def make_rich_table(n_rows: int = 200, *, n_targets: int = 1) -> Table:
+    """The same with a column known ahead ("plan", with missing values), a constant one in each of two series ("size",
+    missing in the second), and two of words ("kind" and, constant in each series, "place")."""
+    plain = make_table(n_rows, n_targets=n_targets)
+    rng = np.random.default_rng(1)
+    series = np.arange(n_rows) >= n_rows // 2
+    frame = pd.DataFrame(plain.values, columns=list(plain.names)).assign(
+        time=pd.to_datetime(plain.time, unit="s"),
+        who=np.where(series, "b", "a"),
+        plan=np.where(rng.random(n_rows) < 0.1, np.nan, rng.normal(7, 2, n_rows)),
+        size=np.where(series, np.nan, 3.0),
+        kind=np.array(["low", "mid", "high", None], object)[rng.integers(0, 4, n_rows)],
+        place=np.where(series, "north", "south"),
+    )
+    return check_table(
+        frame, time="time", series="who", targets=list(plain.targets), future=["plan"], static=["size", "place"]
+    )
+
+
 def make_problem(
-    table: Table | None = None, *, n_folds: int = 2, lookback: int = 8, steps: Sequence[int] = (1, 2, 3), seed: int = 0
+    table: Table | None = None,
+    *,
+    n_folds: int = 2,
+    lookback: int = 8,
+    steps: Sequence[int] = (1, 2, 3),
+    seed: int = 0,
+    waves: Waves = (),
 ) -> Problem:
     """Walk-forward folds of a small table, judged by the mean absolute error; 20% of the time held out."""
     table = make_table() if table is None else table
@@ -57,6 +85,7 @@ def make_problem(
         metric="mae",
         seed=seed,
         seasons=find_seasons(table, parts),
+        waves=waves,
     )
 
 
@@ -75,7 +104,8 @@ def make_model(
     """
     problem = make_problem() if problem is None else problem
     torch.manual_seed(seed)
-    model = build(problem, family, make_params(family, **values), fit_statistics(problem, problem.split.final))
+    statistics = fit_statistics(problem, problem.split.final)
+    model = build(problem, family, make_params(family, **values), statistics)
     if random_weights:
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.2)
@@ -84,13 +114,7 @@ def make_model(
 
 def some_windows(problem: Problem, *, origins: slice = slice(None), lookback: int = 8) -> Windows:
     """The windows before the holdout, or some of them."""
-    return Windows(
-        problem.table.values,
-        problem.split.final.train[origins],
-        lookback=lookback,
-        steps=problem.steps,
-        n_targets=problem.table.n_targets,
-    )
+    return lookback_windows(problem, as_tensor(problem.table.values), problem.split.final.train[origins], lookback)
 
 
 def make_training(
@@ -125,13 +149,14 @@ def make_bundle(
     steps: list[int],
     targets: tuple[str, ...],
     extras: Mapping[str, str] = MappingProxyType({}),
+    signature: Signature = PAST_ALONE,
 ) -> None:
-    """Write a bundle of a model of the table that `make_table` makes."""
+    """Write a bundle of a model of the table that `make_table` makes, unless `signature` says of which."""
     write_bundle(
         folder,
         graph,
         card=card,
-        columns=COLUMNS,
+        signature=signature,
         targets=targets,
         lookback=lookback,
         steps=steps,

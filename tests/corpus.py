@@ -263,7 +263,8 @@ def _parquet() -> Iterator[Case]:
     yield Case(
         "decimals", "t.parquet", with_column(pa.array([1] * ROWS).cast(pa.decimal128(30, 3))), None, "constant 1"
     )
-    yield Case("dictionary", "t.parquet", with_column(pa.array(["a", "b"] * 30).dictionary_encode()), None, "text")
+    words = pa.array(["a", "b"] * 30).dictionary_encode()
+    yield Case("dictionary", "t.parquet", with_column(words), None, "Categorical columns: 'extra' (2 words)")
     yield Case("half precision", "t.parquet", with_column(pa.array(np.arange(60, dtype=np.float16))), None, "60 rows")
 
 

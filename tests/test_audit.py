@@ -114,6 +114,32 @@ def test_a_lag_of_a_target_that_repeats_itself_is_not_taken_for_its_future():
     look(with_column(daily, np.roll(daily, -2)))
 
 
+def known_ahead(column: np.ndarray, target: np.ndarray = TARGET) -> Table:
+    return replace(with_column(target, column), future=(1,))
+
+
+@pytest.mark.parametrize("leak", [lambda y: y, lambda y: 1.8 * y + 32], ids=["copy", "unit"])
+def test_a_column_known_ahead_that_is_the_target_is_found(leak):
+    reason, message = reason_of(known_ahead(leak(TARGET)))
+    assert reason == "equals-target" and "'c1' equals the target 'c0'" in message
+
+
+@pytest.mark.parametrize("lag", [1, 3])
+def test_a_column_known_ahead_that_holds_a_target_which_is_not_is_found(lag):
+    # The fourth step ahead is the target of row o + 3; its column holds the target of row o + 3 - lag, still ahead.
+    reason, message = reason_of(known_ahead(TARGET[:-lag], TARGET[lag:]))
+    assert reason == "known-ahead" and f"holds the target 'c0' of {lag} rows earlier" in message
+    assert f"not known 4 steps ahead; take it out of data.future, or shift it by {4 - lag} rows" in message
+    look(with_column(TARGET[lag:], TARGET[:-lag]))  # as an input of the past it is honest
+
+
+def test_a_column_known_ahead_may_hold_targets_that_are_known_by_then():
+    look(known_ahead(TARGET[:-4], TARGET[4:]))
+    look(known_ahead(np.arange(400) % 24.0))
+    daily = np.tile(np.random.default_rng(9).normal(size=6), 60)
+    look(known_ahead(np.roll(daily, 2), daily))  # 2 rows ago is also 8 rows ago
+
+
 def test_a_straight_line_says_nothing_about_its_inputs():
     look(with_column(np.arange(300.0), 2 * np.arange(300.0)))
 

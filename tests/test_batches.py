@@ -51,6 +51,18 @@ def test_the_truth_is_every_window_s_targets_in_order():
     assert len(make()) == 2
 
 
+def test_what_is_known_ahead_is_gathered_at_the_target_rows():
+    windows = Windows(
+        VALUES, np.array([3, 5]), lookback=3, steps=np.array([1, 3]), n_targets=1, future=(1,), time=np.arange(8) * 60
+    )
+    inputs, _ = windows.gather(torch.tensor([1, 0]))
+    assert list(inputs) == ["past", "ahead", "time", "time_ahead"]
+    assert inputs["ahead"].tolist() == [[[50], [70]], [[30], [50]]]
+    assert inputs["time"].tolist() == [[120, 180, 240], [0, 60, 120]]
+    assert inputs["time_ahead"].tolist() == [[300, 420], [180, 300]]
+    assert (inputs["ahead"].dtype, inputs["time"].dtype) == (torch.float32, torch.int64)
+
+
 def test_a_window_may_be_asked_for_twice_or_not_at_all():
     windows = make()
     assert windows.gather(torch.tensor([0, 0]))[1].tolist() == [[[3], [5]], [[3], [5]]]

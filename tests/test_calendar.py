@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data.calendar import Calendar, find_calendar, find_gaps, read_times, show_time
+from data.calendar import Calendar, find_calendar, find_gaps, show_time
 from data.errors import InputError
 from data.load import read_table
+from data.times import read_times
 
 HALF_HOUR = Calendar(unit="seconds", step=1800)
 BUSINESS = Calendar(unit="business_day", step=1)

@@ -13,12 +13,23 @@ import pytest
 import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from data.calendar import DAY
+from data.words import words_of
 from models import crossval, training
 from models.batches import Windows
 from models.export import OUTPUT, export_onnx
 from models.preprocess import NORMALISATIONS, Forecaster, Statistics
 from search_spaces import FAMILIES, flatten, load, unflatten
-from tests.builders import make_model, make_params, make_problem, make_table, make_training, some_windows, weights
+from tests.builders import (
+    make_model,
+    make_params,
+    make_problem,
+    make_rich_table,
+    make_table,
+    make_training,
+    some_windows,
+    weights,
+)
 
 LOOKBACK, STEPS, TARGETS = 8, (1, 2, 4), 2
 FROM_THE_DATA = set(crossval.FROM_THE_DATA)  # a model's settings that no space may search
@@ -223,6 +234,77 @@ def test_bfloat16_trains_on_a_cpu(family, problem):
     exact = training.predict(model, windows)["future"]
     rough = training.predict(model, windows, precision="bfloat16")["future"]
     assert rough.dtype == np.float32 and 0 < np.abs(rough - exact).max() < 0.05 * float(model.std[0])
+
+
+# --- inputs beside the past
+
+
+@pytest.fixture(scope="module")
+def rich():
+    """A column known ahead, a constant one, two of words, and waves of time; some have missing values."""
+    table = make_rich_table(n_targets=TARGETS)
+    return make_problem(table, lookback=LOOKBACK, steps=STEPS, waves=((DAY, 1), (DAY, 2), (7 * DAY, 1)))
+
+
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_every_input_reaches_the_answer(family, rich, normalisation):
+    model = make_model(family, rich, input__normalisation=normalisation, random_weights=True).train()
+    inputs, future = some_windows(rich).gather(torch.arange(64))
+    answer = model.scaled(**inputs)
+    assert answer.shape == (64, len(STEPS), TARGETS)
+    (answer - model.scale_targets(future)).square().mean().backward()
+    unread = getattr(crossval.family(family), "READS_TARGETS_ALONE", False)
+    for name, parameter in model.named_parameters():
+        if not (unread and name.startswith("embeddings.")):
+            assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+    for name, values in inputs.items():
+        other = values + 6 * 3600 if name.startswith("time") else torch.where(values == values[0, 0, 0], 60.0, values)
+        with torch.inference_mode():
+            changed = model.eval()(**{**inputs, name: other})
+            assert changed.isfinite().all()
+            assert torch.equal(changed, model(**inputs)) == (unread and name == "time"), name
+
+
+def test_nothing_known_of_any_input_has_a_finite_answer(family, rich):
+    model = make_model(family, rich, random_weights=True).eval()
+    inputs, _ = some_windows(rich).gather(torch.arange(3))
+    numbers = rich.table.n_numbers
+    for odd in (math.nan, math.inf, -math.inf, torch.finfo(torch.float32).max):
+        inputs["past"][:, :, :numbers], inputs["past"][:, :, numbers:] = odd, 0
+        inputs["ahead"][:] = odd
+        with torch.inference_mode():
+            assert model(**inputs).isfinite().all()
+
+
+def test_onnx_equals_torch_for_every_input(family, rich, tmp_path):
+    model = make_model(family, rich, input__normalisation="mean_std", random_weights=True).eval()
+    words, numbers = rich.table.categories, rich.table.n_numbers
+    file = tmp_path / "model.onnx"
+    export_onnx(model, file, crossval.example(rich, LOOKBACK, 2), metadata={}, words=words)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    assert [(put.name, put.type, put.shape[1:]) for put in session.get_inputs()] == [
+        ("past", "tensor(float)", [LOOKBACK, numbers]),
+        ("ahead", "tensor(float)", [len(STEPS), 1]),
+        ("time", "tensor(int64)", [LOOKBACK]),
+        ("time_ahead", "tensor(int64)", [len(STEPS)]),
+        ("kind", "tensor(string)", [LOOKBACK]),
+        ("place", "tensor(string)", [LOOKBACK]),
+    ]
+    inputs = some_windows(rich).gather(torch.arange(20))[0]
+    inputs["past"][-1, :, numbers] = 0
+    inputs["ahead"][-2] = math.nan
+    feed = {name: values.numpy() for name, values in inputs.items()}
+    for i, (name, vocabulary) in enumerate(words.items()):
+        feed[name] = words_of(feed["past"][:, :, numbers + i], vocabulary)
+    feed["past"] = feed["past"][:, :, :numbers]
+    feed["kind"][-1, ::2] = "never heard"  # and the others are empty
+    for batch in (1, 2, 17):
+        with torch.inference_mode():
+            expected = model(**{name: values[-batch:] for name, values in inputs.items()}).numpy()
+        answer = session.run([OUTPUT], {name: values[-batch:] for name, values in feed.items()})[0]
+        assert answer.shape == (batch, len(STEPS), TARGETS)
+        assert np.abs((answer - expected) / model.std[:TARGETS].numpy()).max() < 1e-5
+    assert {each.domain for each in onnx.load(file).opset_import} <= {"", "ai.onnx.ml"}
 
 
 # --- learning

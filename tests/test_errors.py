@@ -121,6 +121,23 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
         [*TARGET, "--features.columns", "prise", "--features.lags", "6,12"],
         ["'prise'", "'price'"],
     ),
+    ("future misspelt", None, [*TARGET, "--data.future", "prise"], ["no future column 'prise'", "'price'"]),
+    ("future is the target", None, [*TARGET, "--data.future", "sales"], ["'sales' is a target and cannot be future"]),
+    (
+        "future holds the target",
+        lambda f: f.assign(copy=f["sales"]),
+        [*TARGET, "--data.future", "copy"],
+        ["'copy'", "equals the target 'sales'"],
+    ),
+    ("static changes", None, [*TARGET, "--data.static", "price"], ["static column 'price'", "data row 2"]),
+    ("weight below zero", put("price", 3, -1), [*TARGET, "--data.weight", "price"], ["'price'", "data row 3", "-1"]),
+    (
+        "an hour's wave",
+        None,
+        [*TARGET, "--features.fourier", "{hour: 1}"],
+        ["step, hour, is", "leave hour out"],
+    ),
+    ("an unknown wave", None, [*TARGET, "--features.fourier", "{dya: 1}"], ["features.fourier", "'dya'"]),
     ("a feature over one step", None, [*TARGET, "--features.averages", "1"], ["features.averages", "got 1"]),
     (
         "a fixed name misspelt",

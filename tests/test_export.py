@@ -245,12 +245,16 @@ def test_a_bundle_is_whole(bundle, graph):
     assert {file.name for file in bundle.iterdir()} == FILES
     assert [each.name for each in bundle.parent.iterdir()] == ["lstm"]  # no temporary folder is left
     card = json.loads((bundle / "bundle.json").read_text())
-    assert card["format"] == 1 and CARD.items() <= card.items()
+    assert card["format"] == 2 and CARD.items() <= card.items()
     assert card["targets"] == ["load", "heat"] and card["steps"] == STEPS
     (put,), (got,) = card["inputs"], card["outputs"]
     assert (put["name"], put["dtype"], put["shape"]) == ("past", "float32", ["batch", 8, 3])
     assert (got["name"], got["dtype"], got["shape"]) == ("future", "float32", ["batch", 3, 2])
-    assert put["columns"] == ["load", "heat", "wind"] and got["columns"] == ["load", "heat"]
+    assert (
+        put["meaning"] == "what is known up to now"
+        and put["columns"] == ["load", "heat", "wind"]
+        and got["columns"] == ["load", "heat"]
+    )
     assert set(card["sha256"]) == FILES - {"bundle.json"}
     for name, sum_ in card["sha256"].items():
         assert hashlib.sha256((bundle / name).read_bytes()).hexdigest() == sum_
@@ -341,12 +345,12 @@ def test_a_folder_without_a_readable_card_is_no_bundle(copied):
 
 def test_another_format_is_refused(copied):
     card = json.loads((copied / "bundle.json").read_text())
-    (copied / "bundle.json").write_text(json.dumps({**card, "format": 2}))
-    with pytest.raises(BundleError, match="bundle format 2, this code reads 1"):
+    (copied / "bundle.json").write_text(json.dumps({**card, "format": 1}))
+    with pytest.raises(BundleError, match="bundle format 1, this code reads 2"):
         Predictor(copied)
 
 
-@pytest.mark.parametrize("content", ["[]", "null", '{"format": 1}', '{"format": 1, "sha256": {}}'])
+@pytest.mark.parametrize("content", ["[]", "null", '{"format": 2}', '{"format": 2, "sha256": {}}'])
 def test_a_card_that_vouches_for_nothing_is_refused(copied, content):
     (copied / "bundle.json").write_text(content)
     with pytest.raises(BundleError, match=r"bundle\.json holds no sha256 of model\.onnx|it holds no object"):

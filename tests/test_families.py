@@ -10,7 +10,7 @@ from models._blocks import CausalConvolution, Pooling
 from ray_jobs.search import unread
 from ray_jobs.study import StudyBook
 from search_spaces import load
-from tests.builders import make_problem
+from tests.builders import make_problem, make_rich_table
 
 SIZES = {"channels": 3, "lookback": 24, "n_steps": 4, "n_targets": 2}
 
@@ -80,6 +80,18 @@ def test_what_a_family_does_not_read_is_told(tmp_path, family, lookback, said):
     sentences = unread(book, make_problem(), lookback)
     book.close()
     assert len(sentences) == len(said) and all(part in whole for part, whole in zip(said, sentences, strict=True))
+
+
+def test_what_is_known_ahead_is_read_by_all(tmp_path):
+    book = StudyBook(
+        f"sqlite:///{tmp_path}/x.db", load("linear"), [8], algorithm="tpe", trials=3, seed=0, minimise=True
+    )
+    (sentence,) = unread(book, make_problem(make_rich_table()), 8)
+    book.close()
+    assert sentence == (
+        "linear answers each target from its own past and what is known ahead; the past of other columns and features "
+        "go unread"
+    )
 
 
 # --- attention

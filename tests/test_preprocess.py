@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.layout import PLAIN
 from models.preprocess import FARTHEST, LIMIT, NORMALISATIONS, Forecaster, Statistics
 
 NAN, INF = math.nan, math.inf
@@ -154,7 +155,7 @@ def test_columns_with_holes_in_training_bring_a_flag(normalisation):
 
 def test_flags_are_channels():
     statistics = Statistics(mean=np.zeros(3), std=np.ones(3), flagged=(0, 2))
-    assert Forecaster.channels(statistics) == 5
+    assert PLAIN.channels(len(statistics.mean), 0, len(statistics.flagged)) == 5
 
 
 # --- limits

@@ -13,6 +13,7 @@ from data.load import read_table
 from data.table import Table, check_table
 
 DAYS = [f"2024-01-{day:02}" for day in range(1, 8)]
+HOLES = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-04", "2024-01-05", "2024-01-06", "2024-01-10"])
 
 
 def frame(n: int = 5, **columns: Any) -> pd.DataFrame:
@@ -51,7 +52,10 @@ def test_auto_leaves_out_text_times_constants_and_empty_columns_and_says_so():
     data = frame(3, word=["a", "b", "1"], also=pd.to_datetime(DAYS[:3]), same=[2, 2, 2], none=[None] * 3, up=[1, 2, 4])
     table = check(data)
     assert table.names == ("x", "up")
-    assert "Columns left out: 'word' (text), 'also' (times), 'same' (constant 2), 'none' (no value)." in table.notices
+    assert (
+        "Columns left out: 'word' (text, no two alike), 'also' (times), 'same' (constant 2), 'none' (no value)."
+        in table.notices
+    )
 
 
 def test_a_constant_column_stays_when_it_is_named():
@@ -62,6 +66,85 @@ def test_numbers_kept_as_text_are_read_as_numbers_and_said():
     table = check(frame(3, a=["1", " 2.5", "NA"]))
     np.testing.assert_array_equal(table.values[:, 1], [1, 2.5, np.nan])
     assert "Text read as numbers: 'a'." in table.notices
+
+
+# ---- what is known ahead, constant, a word or a weight
+
+WORDS = {"kind": ["b", "a", None, "b", ""], "id": ["u", "v", "w", "x", "y"]}
+
+
+def test_columns_of_text_become_codes_of_their_sorted_words_behind_all_numbers():
+    table = check(frame(**WORDS, up=[5, 4, 3, 1, 2]))
+    assert table.names == ("x", "up", "kind") and table.categories == {"kind": ("a", "b")}
+    assert table.values[:, 2].tolist() == [2, 1, 0, 2, 0]  # missing, and an empty text, are 0
+    assert table.n_numbers == 2 and table.numbers.shape == (5, 2)
+    assert table.notices[1:] == (
+        "Columns left out: 'id' (text, no two alike).",
+        "Missing values: 'kind' 2.",
+        "Categorical columns: 'kind' (2 words).",
+    )
+
+
+def test_a_text_column_of_many_words_is_left_out_unless_it_is_named():
+    many = [f"w{i // 2:03}" for i in range(202)]  # 101 words
+    data = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=202), "x": np.arange(202) ** 2.0, "many": many})
+    assert "Columns left out: 'many' (text, 101 words)." in check(data).notices
+    assert len(check(data, categorical=["many"]).categories["many"]) == 101
+    assert check(data.iloc[:200]).names == ("x", "many")  # 100 words
+
+
+def test_more_than_a_thousand_words_are_refused_by_name():
+    times = pd.date_range("2024-01-01", periods=1001)
+    data = pd.DataFrame({"day": times, "x": np.arange(1001) ** 2.0, "id": [f"w{i}" for i in range(1001)]})
+    with pytest.raises(InputError, match=r"categorical column 'id' has 1001 words, at most 1000 are taken; write one"):
+        check(data, categorical=["id"])
+    assert len(check(data.iloc[1:], categorical=["id"]).categories["id"]) == 1000
+
+
+def test_a_named_categorical_column_is_words_whatever_it_holds():
+    data = frame(4, code=[10, 9, None, 10], flag=[True, False, True, True], x=[1, 2, 4, 8])
+    table = check(data, categorical=["code", "flag"])
+    assert table.names == ("x", "code", "flag")
+    assert table.categories == {"code": ("10", "9"), "flag": ("False", "True")}  # words are sorted as text
+    assert table.values[:, 1].tolist() == [1, 2, 0, 1]
+    assert check(data, categorical=["code"]).names == ("x", "flag", "code")  # a flag alone is a number
+
+
+def test_no_text_is_taken_for_words_where_the_inputs_are_named():
+    assert check(frame(**WORDS), past=[]).names == ("x",)
+    assert check(frame(**WORDS), categorical=[]).names == ("x",)
+    assert check(frame(**WORDS), past=[], categorical=["kind"]).names == ("x", "kind")
+
+
+def test_columns_known_ahead_and_constant_ones_are_inputs_with_known_places():
+    data = frame(3, a=[1, 2, 3], plan=[3, 1, 2], size=[7, 7, 7], place=["n", "n", "n"])
+    table = check(data, future=["plan"], static=["size", "place"])
+    assert table.names == ("x", "a", "plan", "size", "place")
+    assert (table.future, table.static) == ((2,), (3, 4)) and table.categories == {"place": ("n",)}
+    assert check(data, past=["a"], future=["plan"]).names == ("x", "a", "plan")
+
+
+def test_the_weight_is_no_input():
+    table = check(frame(3, w=[0, 1, 2.5]), weight="w")
+    assert table.names == ("x",) and table.weight.tolist() == [0, 1, 2.5] and table.weight.dtype == np.float32
+    assert check(frame(3)).weight is None
+
+
+def test_roles_follow_the_rows_of_a_panel():
+    data = frame(
+        4, day=pd.to_datetime([DAYS[0]] * 2 + [DAYS[1]] * 2), who=[*"baba"], w=[1, 2, 3, 4], size=[5, 6, 5, None]
+    )
+    table = check(data, series="who", weight="w", static=["size"])
+    assert table.weight.tolist() == [2, 4, 1, 3]
+    np.testing.assert_array_equal(table.values[:, 1], [6, np.nan, 5, 5])  # missing is no change
+
+
+def test_a_filled_gap_keeps_what_is_constant_and_weighs_nothing():
+    data = frame(6, day=HOLES, size=[3] * 6, kind=["a", "b"] * 3, place=["n"] * 6, plan=range(6), w=[1, 1, 1, 1, 1, 2])
+    table = check(data, fill_gaps=1, static=["size", "place"], future=["plan"], weight="w")
+    assert table.names == ("x", "size", "plan", "kind", "place")
+    np.testing.assert_array_equal(table.values[2], [np.nan, 3, np.nan, 0, 1])
+    assert table.weight.tolist() == [1, 1, 0, 1, 1, 1, 2]
 
 
 # ---- panels
@@ -89,9 +172,6 @@ def test_integer_series_ids_are_sorted_as_numbers():
 
 
 # ---- gaps
-
-
-HOLES = pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-04", "2024-01-05", "2024-01-06", "2024-01-10"])
 
 
 def test_a_gap_ends_a_segment_and_is_described():
@@ -134,13 +214,20 @@ def test_an_irregular_table_is_one_segment_with_a_notice():
 def test_the_fingerprint_depends_on_names_values_times_and_series_only():
     first = check(frame(3)).fingerprint
     assert len(first) == 64 and first == check(frame(3, word=[*"abc"])).fingerprint
+    plain = frame(3, y=[3, 1, 2], kind=["a", "b", "a"])
     others = [
+        *(check(plain, **more) for more in ({}, {"future": ["y"]}, {"categorical": ["y"]}, {"categorical": []})),
+        check(frame(3, y=[3, 1, 2], kind=["a", "c", "a"])),  # the same codes of other words
+        check(frame(3, s=[4] * 3), past=["s"]),
+        check(frame(3, s=[4] * 3), static=["s"]),
+        check(frame(3, w=[1, 1, 1]), weight="w"),
+        check(frame(3, w=[1, 1, 2]), weight="w"),
         check(frame(3).rename(columns={"x": "y"}), targets=["y"]),
         check(frame(3, x=[0, 1, 5])),
         check(frame(3, day=pd.to_datetime(DAYS[1:4]))),
         check(frame(3, who=["a"] * 3), series="who"),
     ]
-    assert len({first, *(table.fingerprint for table in others)}) == 5
+    assert len({first, *(table.fingerprint for table in others)}) == 14
 
 
 # ---- refusals
@@ -153,6 +240,37 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], str]] = {
     "unknown past": (frame(), {"past": ["y"]}, "no past column 'y'"),
     "no target": (frame(), {"targets": []}, "at least one target"),
     "no rows": (frame().iloc[:0], {}, "no rows"),
+    "unknown future": (frame(), {"future": ["y"]}, "no future column 'y'"),
+    "unknown static": (frame(), {"static": ["y"]}, "no static column 'y'"),
+    "unknown weight": (frame(), {"weight": "y"}, "no weight column 'y'"),
+    "target known ahead": (frame(), {"future": ["x"]}, "'x' is a target and cannot be future: what is forecast is not"),
+    "static target": (frame(), {"static": ["x"]}, "'x' is a target and cannot be static"),
+    "target of words": (frame(), {"categorical": ["x"]}, "'x' is a target and cannot be categorical: a target is a"),
+    "weight is target": (frame(), {"weight": "x"}, "column 'x' is both weight and target"),
+    "weight is input": (
+        frame(w=[1] * 5),
+        {"weight": "w", "past": ["w"]},
+        "'w' is the weight column and cannot be a pa",
+    ),
+    "static is time": (frame(), {"static": ["day"]}, "'day' is the time column and cannot be a static input too"),
+    "constant ahead": (frame(a=[1] * 5), {"future": ["a"], "static": ["a"]}, "'a' is both future and static"),
+    "words ahead": (frame(a=[*"abcab"]), {"future": ["a"], "categorical": ["a"]}, "'a' is both future and categorical"),
+    "text ahead": (frame(a=[*"abcab"]), {"future": ["a"]}, "'a' must hold numbers: 'a' in data row 1"),
+    "times as words": (frame(a=pd.to_datetime(DAYS[:5])), {"categorical": ["a"]}, "'a' holds times"),
+    "no word at all": (frame(a=[None] * 5), {"categorical": ["a"]}, "categorical column 'a' has no value at all"),
+    "static changes": (
+        frame(3, s=[4, None, 5]),
+        {"static": ["s"]},
+        "static column 's' must be constant in a series: 5 in data row 3, 4 before; take it out of data.static",
+    ),
+    "static word changes": (
+        frame(4, day=pd.to_datetime([DAYS[0], DAYS[0], DAYS[1], DAYS[1]]), who=[*"abab"], s=[*"uvuw"]),
+        {"static": ["s"], "series": "who"},
+        "'s' must be constant in a series: 'w' in data row 4 of series 'b', 'v' before",
+    ),
+    "weight below zero": (frame(3, w=[1, -2, 1]), {"weight": "w"}, "'w': -2 in data row 2 is below 0"),
+    "weight missing": (frame(3, w=[1, None, 1]), {"weight": "w"}, "'w': nan in data row 2 is missing; fill it"),
+    "no weight at all": (frame(3, w=[0, 0, 0]), {"weight": "w"}, "'w': every weight is 0"),
     "target is time": (frame(), {"targets": ["day"]}, "column 'day' is both time and target"),
     "target is series": (frame(who=[*"abcde"]), {"series": "who", "targets": ["who"]}, "both series and target"),
     "target twice": (frame(), {"targets": ["x", "x"]}, "column 'x' is named twice as target"),

@@ -162,8 +162,8 @@ class Forecaster(nn.Module):
         self.layout = layout
         self.embeddings = nn.ModuleList(map(Embedding, statistics.seen, layout.widths))
         n_ahead = layout.channels_ahead(statistics.flagged)
-        corrects = n_ahead and not reads_ahead
-        self.correction = Correction(n_ahead, n_targets * heads.n_outputs) if corrects else None
+        corrects = n_ahead > 0 and not reads_ahead
+        self.correction = Correction(n_ahead, n_targets, heads.n_outputs) if corrects else None
         self.flagged_ahead = [i for i, place in enumerate(layout.future) if place in statistics.flagged]
         self.mean: Tensor
         self.std: Tensor
@@ -246,7 +246,7 @@ class Forecaster(nn.Module):
             y_BHKO, told = explain(self.network, x_BLC, ahead_BHA)
         else:
             y_BHKO, told = explain(self.network, x_BLC)
-            y_BHKO = self.correction(ahead_BHA, y_BHKO.flatten(2)).unflatten(2, (self.n_targets, -1))
+            y_BHKO = self.correction(ahead_BHA, y_BHKO)
         return self._give_back(y_BHKO, shift_B1F, scale_B1F), told
 
     def _prepare_ahead(self, ahead_BHG: Tensor | None, time_BH: Tensor | None) -> Tensor | None:

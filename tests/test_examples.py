@@ -34,10 +34,11 @@ def test_every_example_is_tested_here() -> None:
     assert {file.stem for file in EXAMPLES.glob("*.yaml")} == {"risk", "traffic", "trend", "market"}
 
 
-def test_risk_knows_twelve_months_of_21_columns_and_answers_6_9_and_12_ahead() -> None:
+def test_risk_knows_twelve_months_of_22_columns_and_answers_6_9_and_12_ahead() -> None:
     problem = prepare.problem(read("risk"))
     assert problem.steps.tolist() == [6, 9, 12] and problem.table.targets == ("risk",)
-    assert len(problem.table.names) == 21 and len(problem.table.series_names) == 2000
+    assert len(problem.table.names) == 22 and len(problem.table.series_names) == 2000
+    assert len(problem.table.categories["industry"]) == 8
     assert problem.split.scheme == "grouped"
     for fold in problem.split.folds:
         assert not set(problem.table.series[fold.train]) & set(problem.table.series[fold.valid])

@@ -147,6 +147,15 @@ def test_of_a_network_that_reads_no_step_ahead_the_answer_is_corrected() -> None
     assert model(past=PAST, ahead=AHEAD).flatten().tolist() == [17, 17]  # 1.5 deviations of 2
 
 
+def test_every_number_of_every_head_is_corrected() -> None:
+    correction, y_BHKO = Correction(2, n_targets=3, n_outputs=4), torch.randn(5, 7, 3, 4)
+    assert torch.equal(correction(torch.ones(5, 7, 2), y_BHKO), y_BHKO)
+    with torch.no_grad():
+        correction.answer.bias[:] = torch.arange(12.0)  # targets by numbers
+    moved = correction(torch.ones(5, 7, 2), y_BHKO) - y_BHKO
+    assert torch.allclose(moved[4, 6], torch.arange(12.0).view(3, 4), atol=1e-5)
+
+
 def test_a_family_that_reads_the_steps_ahead_is_told_its_sizes(rich: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     told: dict[str, Any] = {}
     module = SimpleNamespace(READS_AHEAD=True, Config=lambda **given: told.update(given), Model=lambda _: Probe())
@@ -154,7 +163,7 @@ def test_a_family_that_reads_the_steps_ahead_is_told_its_sizes(rich: Problem, mo
     params = {**make_params("linear"), "model": {}}
     model = build(rich, "reader", params, fit_statistics(rich, rich.split.final))
     inputs, _ = some_windows(rich).gather(torch.arange(3))
-    model._answer(**inputs)
+    model.scaled(**inputs)
     assert model.correction is None
     # load, heat?, wind, plan, size; flags of wind, plan and size; 3 + 2 channels of words; 3 waves
     assert model.network.seen.shape == (3, LOOKBACK, told["channels"]) and told["channels"] == 5 + 3 + 3 + 2 + 6
@@ -178,7 +187,7 @@ def test_a_plan_that_decides_the_answer_is_learnt(family: str) -> None:
     network = module.Model(module.Config(**sizes, **make_params(family)["model"]))
     model = Forecaster(network, Statistics.fit(table, np.arange(2000)), 1, "none", layout=Layout(future=(1,)))
     *_, _ = make_training(model, train, max_epochs=4, lr=0.01, loss="mse").epochs()
-    error = float(np.square(training.predict(model, valid) - valid.truth()).mean())
+    error = float(np.square(training.predict(model, valid)["future"] - valid.truth()).mean())
     assert error < 0.1, "the past tells nothing: without the plan it is 1"
 
 
@@ -222,7 +231,7 @@ def test_a_trial_trains_on_every_input(rich: Problem) -> None:
     again = CrossValidation(rich, "lstm", make_params("lstm", model__hidden=8), trial=0)
     again.load_state_dict(cv.state_dict())
     for one, other in zip(cv.predict_folds(), again.predict_folds(), strict=True):
-        assert (one == other).all()
+        assert (one["future"] == other["future"]).all()
     assert trial_bytes(rich, "lstm", make_params("lstm")) > 0
 
 
@@ -250,7 +259,16 @@ def bundle(rich: Problem, model: nn.Module, tmp_path_factory: pytest.TempPathFac
     folder = tmp_path_factory.mktemp("bundles") / "lstm"
     settings = config.check({"name": "rich", "data": {"path": "x.csv", "targets": ["load"], "series": "who"}})
     cv = {"mean": 0.5, "std": 0.1, "folds": [0.4, 0.6]}
-    shipping.ship(model, rich, settings, family="lstm", lookback=LOOKBACK, folder=folder, cv=cv, trial={"trial": 0})
+    shipping.ship(
+        model,
+        rich,
+        settings,
+        family="lstm",
+        lookback=LOOKBACK,
+        folder=folder,
+        cv=cv,
+        trial={"trial": 0, "params": {}, "kind": "refit"},
+    )
     return folder
 
 

@@ -155,7 +155,7 @@ def test_columns_with_holes_in_training_bring_a_flag(normalisation):
 
 def test_flags_are_channels():
     statistics = Statistics(mean=np.zeros(3), std=np.ones(3), flagged=(0, 2))
-    assert PLAIN.channels(len(statistics.mean), 0, len(statistics.flagged)) == 5
+    assert PLAIN.channels(statistics.visible(None)) == 5
 
 
 # --- limits

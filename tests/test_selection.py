@@ -19,8 +19,9 @@ from models import selection
 from models.crossval import CrossValidation, lookback_windows, n_ranked, refit
 from models.export import export_onnx
 from models.features import Features
+from models.layout import PLAIN
 from models.memory import trial_bytes
-from models.preprocess import Forecaster, Statistics
+from models.preprocess import Statistics
 from models.selection import rank
 from ray_jobs import config, prepare, ship
 from ray_jobs.params import check_select
@@ -149,11 +150,11 @@ def test_channels_that_are_seen_by_hand():
         feature_std=np.ones(2),
         ranking=(5, 3, 1, 2, 4),  # column 0 is the target; 4 and 5 are features; 6 and 7 flags of 1 and 3
     )
-    assert statistics.seen(None) == statistics.seen(5) == [0, 1, 2, 3, 4, 5, 6, 7]
-    assert statistics.seen(1) == [0, 5]
-    assert statistics.seen(2) == [0, 3, 5, 7]
-    assert statistics.seen(3) == [0, 1, 3, 5, 6, 7]
-    assert Forecaster.channels(statistics) == 8 and Forecaster.channels(statistics, 2) == 4
+    assert statistics.visible(None) == statistics.visible(5) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert statistics.visible(1) == [0, 5]
+    assert statistics.visible(2) == [0, 3, 5, 7]
+    assert statistics.visible(3) == [0, 1, 3, 5, 6, 7]
+    assert PLAIN.channels(statistics.visible(None)) == 8 and PLAIN.channels(statistics.visible(2)) == 4
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ def past_of(problem, n):
 
 def test_a_network_that_keeps_one_input_answers_the_same_whatever_the_others_say(problem):
     model, past = made(problem, 1), past_of(problem, 40)
-    assert model.seen.tolist() == [0, 2, 9] and model.network.config.channels == 3  # load, wind, wind's flag
+    assert model.visible.tolist() == [0, 2, 9] and model.network.config.channels == 3  # load, wind, wind's flag
     answer = model(past)
     for value in (0.0, 1e6, torch.nan):
         other = past.clone()
@@ -191,7 +192,7 @@ def test_a_network_that_keeps_one_input_answers_the_same_whatever_the_others_say
 
 def test_keeping_all_is_not_choosing(problem):
     plain, whole = made(problem, None), made(problem, 8)
-    assert "seen" not in plain.state_dict() and set(whole.state_dict()) == {*plain.state_dict(), "seen"}
+    assert "visible" not in plain.state_dict() and set(whole.state_dict()) == {*plain.state_dict(), "visible"}
     assert torch.equal(plain(past_of(problem, 40)), whole(past_of(problem, 40)))
     unranked = made(dataclasses.replace(problem, rankings={}), None)
     assert equal(unranked.state_dict(), plain.state_dict())
@@ -201,9 +202,9 @@ def test_every_fold_sees_its_own_choice(problem):
     params = make_params("lstm", input__keep=2)
     cv = CrossValidation(problem, "lstm", params, trial=0)
     # Fold 1: heat and wind; fold 2: load lag 1's neighbour, the feature at 4, and wind; wind's flag is channel 9.
-    assert [t.model.seen.tolist() for t in cv.trainings] == [[0, 1, 2, 9], [0, 2, 4, 9]]
+    assert [t.model.visible.tolist() for t in cv.trainings] == [[0, 1, 2, 9], [0, 2, 4, 9]]
     assert np.isfinite(next(cv.epochs()).value)
-    assert refit(problem, "lstm", params, trial=0).model.seen.tolist() == [0, 2, 8, 9]
+    assert refit(problem, "lstm", params, trial=0).model.visible.tolist() == [0, 2, 8, 9]
     assert trial_bytes(problem, "lstm", params) < trial_bytes(problem, "lstm", make_params("lstm", input__keep=8))
 
 

@@ -1,6 +1,6 @@
 """A bundle: the directory in which a winner is shipped. Written under a temporary name, renamed when it is whole.
 
-model.onnx  bundle.json  validation.json  vectors.json  README.md  requirements.txt
+model.onnx  weights.npz  bundle.json  validation.json  vectors.json  README.md  requirements.txt
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from models.export import OUTPUT
 from models.predictor import FORMAT
+from models.restore import describe, weights
 from models.signature import Signature
 from models.validation import Inputs, Proof, answers, count, open_session, part
 
@@ -27,6 +29,7 @@ VECTORS = 3
 def write_bundle(
     folder: Path,
     graph: Path,
+    model: nn.Module,
     *,
     card: dict[str, Any],
     signature: Signature,
@@ -37,7 +40,7 @@ def write_bundle(
     inputs: Inputs,
     extras: Mapping[str, str],
 ) -> None:
-    """Write the bundle of `graph` to `folder`, replacing one that stands there.
+    """Write the bundle of `graph`, which is `model`, to `folder`, replacing one that stands there.
 
     `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
     `signature` says what the graph takes; `inputs` are real windows, by its names, of which a few go into vectors.json
@@ -47,6 +50,8 @@ def write_bundle(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True, mode=0o700)
     shutil.copyfile(graph, new / "model.onnx")
+    arrays: dict[str, Any] = weights(model)
+    np.savez(new / "weights.npz", **arrays)
     some = part(inputs, np.arange(count(inputs))[:: max(1, count(inputs) // VECTORS)][:VECTORS])
     session = open_session(graph)
     outputs = {name: _lists(answers(session, some, count(some), name)) for name in (OUTPUT, *extras)}
@@ -60,6 +65,7 @@ def write_bundle(
     whole = {
         "format": FORMAT,
         **card,
+        "model": describe(model),  # what, with weights.npz, PyTorch needs
         "inputs": signature.inputs(lookback, len(steps)),
         "outputs": [
             {

@@ -97,6 +97,7 @@ def ship(
         write_bundle(
             folder,
             graph,
+            model,
             card={**_card(config, problem, family, cv, scores, trial), "dropout": dropout and asdict(dropout)},
             signature=takes,
             targets=table.targets,

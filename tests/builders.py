@@ -141,6 +141,7 @@ def make_training(
 def make_bundle(
     folder: Path,
     graph: Path,
+    model: torch.nn.Module,
     proof: Proof,
     inputs: Inputs,
     card: dict[str, Any],
@@ -155,6 +156,7 @@ def make_bundle(
     write_bundle(
         folder,
         graph,
+        model,
         card=card,
         signature=signature,
         targets=targets,

@@ -29,7 +29,7 @@ from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOKBACK, STEPS, TARGETS = 8, [1, 2, 4], ("load", "heat")
-FILES = {"model.onnx", "bundle.json", "validation.json", "vectors.json", "README.md", "requirements.txt"}
+FILES = {"model.onnx", "weights.npz", "bundle.json", "validation.json", "vectors.json", "README.md", "requirements.txt"}
 CARD = {
     "name": "small",
     "family": "lstm",
@@ -88,7 +88,7 @@ def proof(model, graph, past, statistics):
 @pytest.fixture(scope="module")
 def bundle(graph, proof, past, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "lstm"
-    write(folder, graph, proof, past)
+    write(folder, graph, model, proof, past)
     return folder
 
 
@@ -97,8 +97,8 @@ def copied(bundle, tmp_path):
     return Path(shutil.copytree(bundle, tmp_path / "copy"))
 
 
-def write(folder, graph, proof, past, card=CARD):
-    make_bundle(folder, graph, proof, {"past": past}, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS)
+def write(folder, graph, model, proof, past, card=CARD):
+    make_bundle(folder, graph, model, proof, {"past": past}, card, lookback=LOOKBACK, steps=STEPS, targets=TARGETS)
 
 
 def answer_of(model, past):
@@ -302,19 +302,19 @@ def test_the_vectors_reproduce(bundle, past, model):
 
 def test_a_bundle_replaces_the_one_before(copied, graph, proof, past):
     (copied / "stray").touch()
-    write(copied, graph, proof, past, {**CARD, "name": "newer"})
+    write(copied, graph, model, proof, past, {**CARD, "name": "newer"})
     assert {file.name for file in copied.iterdir()} == FILES and verify(copied)["name"] == "newer"
 
 
 def test_a_bundle_that_cannot_be_written_leaves_the_one_before(copied, graph, proof, past):
     before = {file.name: file.read_bytes() for file in copied.iterdir()}
     with pytest.raises(TypeError, match="JSON"):
-        write(copied, graph, proof, past, {**CARD, "seed": object()})
+        write(copied, graph, model, proof, past, {**CARD, "seed": object()})
     assert {file.name: file.read_bytes() for file in copied.iterdir()} == before
 
 
 def test_a_metric_that_is_undefined_is_null(copied, graph, proof, past):
-    write(copied, graph, proof, past, {**CARD, "seed": float("nan")})
+    write(copied, graph, model, proof, past, {**CARD, "seed": float("nan")})
     assert Predictor(copied).card["seed"] is None
 
 

@@ -57,6 +57,7 @@ def test_a_bundle_tells_how_much_each_step_weighed(family, query, problem, past,
     make_bundle(
         folder,
         graph,
+        model,
         proof,
         {"past": past},
         card,

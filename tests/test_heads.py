@@ -129,7 +129,9 @@ def test_a_bundle_answers_every_head(problem, tmp_path):
                     "baselines": []},
     }  # fmt: skip
     folder = tmp_path / "bundle"
-    make_bundle(folder, graph, proof, inputs, card, lookback=LOOKBACK, steps=STEPS, targets=names, extras=model.extras)
+    make_bundle(
+        folder, graph, model, proof, inputs, card, lookback=LOOKBACK, steps=STEPS, targets=names, extras=model.extras
+    )
     written = json.loads((folder / "bundle.json").read_text())["outputs"]
     assert [each["name"] for each in written] == ["future", "direction", "quantiles"]
     assert "down, flat, up" in written[1]["meaning"] and "0.1, 0.5, 0.9" in written[2]["meaning"]

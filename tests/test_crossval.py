@@ -250,3 +250,14 @@ def test_a_score_is_nan_from_the_epoch_on_in_which_a_fold_s_loss_is_no_number(pr
     monkeypatch.setattr(Training, "_train", spoiled)
     values = [epoch.value for epoch in cv.epochs()]
     assert math.isfinite(values[0]) and math.isnan(values[1])
+
+
+def test_a_weight_column_reaches_the_training_of_every_fold():
+    table = make_table()
+    weight = np.arange(len(table.time), dtype=np.float32)
+    problem = make_problem(dataclasses.replace(table, weight=weight))
+    cv = CrossValidation(problem, "linear", LINEAR, trial=0)
+    for each, fold in zip(cv.trainings, problem.split.folds, strict=True):
+        found = each.train.weights(torch.arange(len(fold.train)))
+        assert found.tolist() == (fold.train - 1).tolist()  # of the last row of each past
+        assert each.objective.mean_weight == pytest.approx((fold.train - 1).mean())

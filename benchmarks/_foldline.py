@@ -17,6 +17,7 @@ from ray.tune import Callback
 
 from ray_jobs import cluster, config, prepare
 from ray_jobs.footprint import trial_memory
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, open_book
 from ray_jobs.sweep import sweep
 
@@ -126,7 +127,7 @@ def breakdown(records: list[Record], began: float, ended: float, slots: int) -> 
     return dict(spent)
 
 
-def _settings(job: Job) -> config.Config:
+def _settings(job: Job) -> Config:
     data = {"sample": job.sample} if job.data is None else {"path": job.data, "time": job.time, "targets": [job.target]}
     return config.check(
         {

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from data.errors import InputError
 from ray_jobs import interrupt
-from ray_jobs.config import Resources
+from ray_jobs.settings import Resources
 
 # Tune's own snapshot is a cache here, and its loggers write what the study database holds already.
 _TUNE = {

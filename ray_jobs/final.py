@@ -18,7 +18,7 @@ from models import parallel
 from models.crossval import Problem, build, fit_statistics, refit
 from models.preprocess import Forecaster
 from ray_jobs import cluster
-from ray_jobs.config import Resources
+from ray_jobs.settings import Resources
 from ray_jobs.sweep import MAX_FAILURES, HaltedError
 from ray_jobs.trial import prepare_process
 from search_spaces import unflatten

@@ -13,7 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from models.crossval import Problem
 from models.memory import trial_bytes
-from ray_jobs.config import Resources
+from ray_jobs.settings import Resources
 from ray_jobs.study import StudyBook
 from search_spaces import unflatten
 

@@ -14,7 +14,7 @@ from models.crossval import family as family_module
 from models.crossval import parameters, reads_targets_alone
 from models.preprocess import NORMALISATIONS
 from models.training import Config as FitConfig
-from ray_jobs.config import Config
+from ray_jobs.settings import Config
 from search_spaces import KEEP, Space, load, unflatten
 
 

@@ -27,9 +27,9 @@ from models.metrics import METRICS
 from models.naive import naive_answers
 from models.preprocess import Statistics
 from models.selection import Way, rank
-from ray_jobs.config import Config
 from ray_jobs.params import check_keep
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS
+from ray_jobs.settings import Config
 from search_spaces import KEEP
 
 DEFAULT_SAMPLE = "sea-temperature"

@@ -12,10 +12,10 @@ import optuna
 
 from data.errors import InputError
 from ray_jobs import config, prepare, run_folder
-from ray_jobs.config import Config
 from ray_jobs.database import DATABASE_ERRORS, check_reachable, shown, why
 from ray_jobs.interrupt import behind
 from ray_jobs.run_folder import RunFolder
+from ray_jobs.settings import Config
 from ray_jobs.sweep import HaltedError
 
 _DISK_ERRORS = (errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE)

@@ -31,7 +31,6 @@ from models.crossval import Problem, n_ranked, reads_targets_alone
 from models.crossval import family as family_module
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
 from ray_jobs.compare import compare_families
-from ray_jobs.config import Config
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
@@ -39,6 +38,7 @@ from ray_jobs.params import check_fixed, check_select, head_weights
 from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
+from ray_jobs.settings import Config
 from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook, open_book
 from ray_jobs.suggest import points

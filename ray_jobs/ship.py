@@ -29,7 +29,7 @@ from models.uncertainty import Coverage, coverage, has_dropout, sample
 from models.validation import Proof, answers, open_session, prove
 from models.words import encode, input_names
 from ray_jobs.cluster import versions
-from ray_jobs.config import Config
+from ray_jobs.settings import Config
 from search_spaces import KEEP
 
 _BATCH = 1024

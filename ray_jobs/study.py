@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import InputError
 from models.crossval import parameters
-from ray_jobs.config import Config
 from ray_jobs.database import make_file, shown
 from ray_jobs.params import head_weights
+from ray_jobs.settings import Config
 from ray_jobs.suggest import suggest
 from search_spaces import Space, load, with_keep
 

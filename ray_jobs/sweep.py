@@ -19,11 +19,11 @@ from ray_jobs import schedulers
 from ray_jobs.bookkeeping import Endings, Halt, Recorder
 from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.cluster import fitting
-from ray_jobs.config import Config
 from ray_jobs.database import DATABASE_ERRORS, why
 from ray_jobs.distributed_trial import distributed_trial
 from ray_jobs.footprint import WAITING_BYTES, largest_node
 from ray_jobs.schedulers import Replayable
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, epochs
 from ray_jobs.trial import WarmTrial, trial_states
 

@@ -18,8 +18,8 @@ from models.metrics import METRICS, score, score_by_step
 from models.naive import naive_answers
 from models.training import Answers
 from ray_jobs import cluster, ship
-from ray_jobs.config import Config
 from ray_jobs.run_folder import predictions
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.winner import Winner

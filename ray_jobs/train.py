@@ -22,10 +22,10 @@ from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import n_ranked
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
-from ray_jobs.config import Config
 from ray_jobs.final import train_final
 from ray_jobs.params import check_keep, check_values
 from ray_jobs.search import exit_codes
+from ray_jobs.settings import Config
 from search_spaces import FAMILIES, KEEP, unflatten
 
 OWN_FLAGS = {

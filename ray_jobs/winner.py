@@ -15,9 +15,9 @@ from models.crossval import CrossValidation, Problem
 from models.export import Average
 from ray_jobs import ship
 from ray_jobs.checkpoints import Checkpoints
-from ray_jobs.config import Config
 from ray_jobs.final import train_final
 from ray_jobs.run_folder import RunFolder, predictions
+from ray_jobs.settings import Config
 from ray_jobs.ship import Shipped
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept

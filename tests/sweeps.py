@@ -9,8 +9,8 @@ from ray.tune import Callback
 
 from models.crossval import Problem
 from ray_jobs import config, prepare
-from ray_jobs.config import Config
 from ray_jobs.footprint import trial_memory
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, open_book
 from ray_jobs.sweep import Swept, sweep
 

@@ -9,8 +9,8 @@ import pytest
 
 from models.crossval import CrossValidation
 from ray_jobs import config, prepare
-from ray_jobs.config import Config
 from ray_jobs.params import check_fixed
+from ray_jobs.settings import Config
 from search_spaces import load, unflatten
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"

@@ -16,8 +16,8 @@ from models.memory import kept_bytes, trial_bytes
 from models.preprocess import Statistics
 from ray_jobs import bookkeeping, cluster, footprint
 from ray_jobs.bookkeeping import Endings, Halt
-from ray_jobs.config import Resources
 from ray_jobs.footprint import PROCESS_BYTES, trial_memory
+from ray_jobs.settings import Resources
 from ray_jobs.study import StudyBook
 from search_spaces import load
 from tests.builders import make_params, make_problem

@@ -32,6 +32,7 @@ from models.validation import prove
 from models.words import Embedding, encode, input_names
 from ray_jobs import config, prepare
 from ray_jobs import ship as shipping
+from ray_jobs.settings import Features
 from tests.builders import make_model, make_params, make_problem, make_rich_table, make_training, some_windows
 
 LOOKBACK, STEPS = 8, [1, 2, 4]
@@ -453,7 +454,7 @@ def test_the_configuration_names_the_roles(tmp_path: Path) -> None:
     assert problem.table.names == ("load", "wind", "plan", "one", "kind")
     assert problem.layout == Layout(future=(2,), static=(3,), words=(2,), waves=((DAY, 1), (DAY, 2)))
     assert problem.table.weight is not None
-    named = settings.model_copy(update={"features": config.Features(columns=["kind"], lags=[2])})
+    named = settings.model_copy(update={"features": Features(columns=["kind"], lags=[2])})
     with pytest.raises(InputError, match=r"features\.columns: 'kind' holds words, not numbers"):
         prepare.problem(named)
 

@@ -12,10 +12,10 @@ import pytest
 from data.errors import InputError
 from models.crossval import Problem
 from ray_jobs import config, prepare, search
-from ray_jobs.config import Config
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.resume import resumable, resumed
 from ray_jobs.run_folder import RunFolder, find_unfinished, take
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook
 from ray_jobs.sweep import HaltedError
 from search_spaces import load

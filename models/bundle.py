@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,14 @@ def write_bundle(
     proof: Proof,
     inputs: Inputs,
     extras: Mapping[str, str],
+    weighed: Mapping[str, list[str]] = MappingProxyType({}),
 ) -> None:
     """Write the bundle of `graph`, which is `model`, to `folder`, replacing one that stands there.
 
     `card` is everything bundle.json says besides inputs, outputs and sums: family, task, metrics, config, ... ;
     `signature` says what the graph takes; `inputs` are real windows, by its names, of which a few go into vectors.json
-    with their answers; `extras` what the graph tells besides, name -> what it is.
+    with their answers; `extras` what the graph tells besides, name -> what it is, and `weighed` the columns of those
+    that are weights.
     """
     new = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(new, ignore_errors=True)
@@ -78,6 +81,7 @@ def write_bundle(
             },
             *(
                 {"name": name, "dtype": "float32", "shape": ["batch", *shapes[name]], "meaning": meaning}
+                | ({"columns": weighed[name]} if name in weighed else {})
                 for name, meaning in extras.items()
             ),
         ],

@@ -61,6 +61,14 @@ class Problem:
         return (*self.table.names[: self.table.n_numbers], *self.features.names(self.table.names))
 
     @property
+    def weighed(self) -> dict[str, list[str]]:
+        """What the weights that a network tells of its channels stand for, by output name."""
+        table, layout = self.table, self.layout
+        numbers = table.names[: table.n_numbers]
+        own = layout.names(numbers, self.features.names(table.names), tuple(table.categories))
+        return {"variable_weights": own, "static_weights": own, "ahead_weights": layout.names_ahead(numbers)}
+
+    @property
     def layout(self) -> Layout:
         table = self.table
         words = tuple(len(each) for each in table.categories.values())
@@ -104,7 +112,7 @@ def parameters(name: str) -> list[str]:
 def build(problem: Problem, name: str, params: Params, statistics: Statistics) -> Forecaster:
     """A fresh, untrained model of family `name`; torch's global generator decides its first weights."""
     module, keep, layout = family(name), params["input"].get("keep"), problem.layout
-    visible = statistics.visible(keep)
+    visible = statistics.visible(keep)  # all of them, where nothing is chosen
     reads_ahead = getattr(module, "READS_AHEAD", False)
     more = {
         "n_ahead": layout.channels_ahead(statistics.flagged),
@@ -127,7 +135,7 @@ def build(problem: Problem, name: str, params: Params, statistics: Statistics) -
         problem.features,
         layout,
         heads=problem.heads,
-        keep=keep,
+        visible=None if keep is None else visible,
         reads_ahead=reads_ahead,
     )
 

@@ -1,7 +1,8 @@
 """How good directions and quantiles are: the metrics of the heads beside the value.
 
 Shapes: N windows, H steps ahead, C classes, Q quantiles. Without a band, a change of nothing has no direction and does
-not count; precision, recall and F1 are then of "up", with a band the mean over down, flat and up.
+not count; precision, recall and F1 are then of "up", with a band the mean over those of down, flat
+and up that have one.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ def precision_recall_f1(
 ) -> dict[str, Float64s]:
     """Of one class, (N, H) each: whether it was answered, whether it came, whether that counts.
 
-    precision = right / answered, recall = right / came, F1 = 2 right / (answered + came); NaN where that divides by 0.
+    precision = right / answered, recall = right / came, F1 = 2 right / (answered + came). A class that came and was
+    never answered has precision 0; one that did not come has no recall, and none at all where it was not answered.
     """
     right = (answered & came & counts).sum(axis=axis, dtype=np.float64)
     n_answered = (answered & counts).sum(axis=axis, dtype=np.float64)
     n_came = (came & counts).sum(axis=axis, dtype=np.float64)
     return {
-        "precision": _ratio(right, n_answered),
+        "precision": np.where((n_answered == 0) & (n_came > 0), 0.0, _ratio(right, n_answered)),
         "recall": _ratio(right, n_came),
         "f1": _ratio(2 * right, n_answered + n_came),
     }
@@ -67,7 +69,8 @@ def _of_classes(figure: Figure) -> Callable[[Given, Axis], Float64s]:
         each = [
             precision_recall_f1(answered == c, came == c, counts, axis)[figure] for c in ([1] if n == 2 else range(n))
         ]
-        return np.asarray(np.mean(each, axis=0))
+        known = np.isfinite(each)
+        return _ratio(np.where(known, each, 0.0).sum(axis=0), known.sum(axis=0))
 
     return compute
 

@@ -85,8 +85,9 @@ class Heads:
             return (change > self.band).astype(np.int64) - (change < -self.band) + 1, np.ones(change.shape, dtype=bool)
         return (change > 0).astype(np.int64), change != 0
 
-    def classify(self, change: Tensor, band: Tensor) -> tuple[Tensor, Tensor]:
-        """The same of tensors; `band` (K,) in the unit of each target's changes (..., K)."""
+    def classify(self, change: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of tensors."""
         if self.band > 0:
-            return (change > band).long() - (change < -band).long() + 1, torch.ones_like(change, dtype=torch.bool)
+            classes = (change > self.band).long() - (change < -self.band).long() + 1
+            return classes, torch.ones_like(change, dtype=torch.bool)
         return (change > 0).long(), change != 0

@@ -38,6 +38,37 @@ class Layout:
         """How many channels A are known of a step ahead; `flagged` columns bring a flag."""
         return len(self.future) + len(set(self.future) & set(flagged)) + 2 * len(self.waves)
 
+    def names(self, numbers: Sequence[str], features: Sequence[str], words: Sequence[str]) -> list[str]:
+        """All that a network may see of the past, in the order of channels, whatever a fold has flagged or chosen."""
+        named = [*numbers, *features, *(f"{name} missing" for name in numbers)]
+        named += [f"{name} {i}" for name, width in zip(words, self.widths, strict=True) for i in range(1, width + 1)]
+        return named + self._wave_names()
+
+    def names_ahead(self, numbers: Sequence[str]) -> list[str]:
+        """The same of a step ahead."""
+        known = [numbers[place] for place in self.future]
+        return [*known, *(f"{name} missing" for name in known), *self._wave_names()]
+
+    def _wave_names(self) -> list[str]:
+        return [f"{function} of {period} s, {n}" for period, n in self.waves for function in ("sine", "cosine")]
+
+    def places(self, visible: Sequence[int], flagged: Sequence[int], numbers: int, features: int) -> list[int]:
+        """Where each of the C channels stands in `names`."""
+        values = numbers + features
+        found = [place if place < values else values + flagged[place - values] for place in visible]
+        return found + list(range(values + numbers, values + numbers + sum(self.widths) + 2 * len(self.waves)))
+
+    def places_ahead(self, flagged: Sequence[int]) -> list[int]:
+        """Where each of the A channels stands in `names_ahead`."""
+        known = len(self.future)
+        flags = [known + i for i, place in enumerate(self.future) if place in flagged]
+        return [*range(known), *flags, *range(2 * known, 2 * known + 2 * len(self.waves))]
+
+    def totals(self, numbers: int, features: int) -> tuple[int, int]:
+        """How many `names` and `names_ahead` there are."""
+        waves = 2 * len(self.waves)
+        return 2 * numbers + features + sum(self.widths) + waves, 2 * len(self.future) + waves
+
     def constant_channels(self, visible: Sequence[int], numbers: int) -> tuple[int, ...]:
         """Which of the C channels are constant in a window: those of static columns, but for missing values."""
         found = [i for i, place in enumerate(visible) if place < numbers and place in self.static]

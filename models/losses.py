@@ -17,7 +17,7 @@ Changes that have no class cost nothing. The quantiles cost the mean of `quantil
 |------------|---------------------------------------------------------------------------------------------------|
 | none       | 1                                                                                                 |
 | linear     | 1 + a y, a = `emphasis`: errors on high targets weigh more                                        |
-| step       | a where y > `threshold`, else 1                                                                   |
+| step       | 1 + a where y > `threshold`, else 1                                                               |
 | volatility | 1 / (v + 0.1), v the standard deviation of the window's one-step changes, in train deviations     |
 
 A weight column multiplies them, by its value at the last row of the past. It and `volatility` are divided by their mean
@@ -80,8 +80,9 @@ class Objective:
         self.heads = heads
         self.steps_H1 = (steps / steps.mean()).to(train.device)[:, None]
         self.weighting, self.emphasis, self.threshold = weighting, emphasis, threshold
-        low, high = train.target_range()
-        self.low_K, self.range_K = low, torch.where(high > low, high - low, 1.0)
+        if weighting in ("linear", "step"):
+            low, high = train.target_range()
+            self.low_K, self.range_K = low, torch.where(high > low, high - low, 1.0)
         self.mean_weight = 1.0
         if weighting == "volatility" or train.has_weights:
             self.mean_weight = _mean_weight(self, train)
@@ -90,11 +91,10 @@ class Objective:
         self, answers: Mapping[str, Tensor], future_BHK: Tensor, past: Tensor, weight_B: Tensor | None
     ) -> Tensor:
         """The mean over the batch. `answers` as `Forecaster.scaled` gives them; `future` and `past` raw."""
-        truth_BHK = self.model.scale_targets(future_BHK)
         weight_BHK = self.weights(future_BHK, past, weight_B)
-        total = torch.zeros((), device=truth_BHK.device)
+        total = torch.zeros((), device=future_BHK.device)
         for name, share in self.heads.items():
-            total = total + share * (weight_BHK * self._loss(name, answers, truth_BHK, past)).mean()
+            total = total + share * (weight_BHK * self._loss(name, answers, future_BHK, past)).mean()
         return total
 
     def weights(self, future_BHK: Tensor, past: Tensor, weight_B: Tensor | None) -> Tensor:
@@ -102,8 +102,8 @@ class Objective:
         weight = self.steps_H1
         if self.weighting in ("linear", "step"):
             y_BHK = (future_BHK - self.low_K) / self.range_K
-            above = torch.where(y_BHK > self.threshold, self.emphasis, 1.0)
-            weight = weight * (1 + self.emphasis * y_BHK if self.weighting == "linear" else above)
+            high_BHK = y_BHK if self.weighting == "linear" else (y_BHK > self.threshold).to(y_BHK.dtype)
+            weight = weight * (1 + self.emphasis * high_BHK)
         return weight * self._of_window(past, weight_B) / self.mean_weight
 
     def _of_window(self, past: Tensor, weight_B: Tensor | None) -> Tensor:
@@ -111,16 +111,17 @@ class Objective:
         weight = torch.ones((), device=past.device) if weight_B is None else weight_B[:, None, None]
         return weight / (self.model.volatility(past)[:, None] + _CALM) if self.weighting == "volatility" else weight
 
-    def _loss(self, head: str, answers: Mapping[str, Tensor], truth_BHK: Tensor, past: Tensor) -> Tensor:
+    def _loss(self, head: str, answers: Mapping[str, Tensor], future_BHK: Tensor, past: Tensor) -> Tensor:
         """(B, H, K)"""
+        truth_BHK = self.model.scale_targets(future_BHK)
         if head == "value":
             return self.value_loss(answers["future"], truth_BHK, self.level)
         heads = self.model.heads
         if head == "quantiles":
             each = [quantile_loss(answers["quantiles"][..., i], truth_BHK, q) for i, q in enumerate(heads.levels)]
             return torch.stack(each).mean(dim=0)
-        change_BHK = truth_BHK - self.model.last_known(past)[:, None]
-        which_BHK, counts_BHK = heads.classify(change_BHK, heads.band / self.model.target_std)
+        # In the targets' units and float64, as the metrics do: a change of just the band must not fall by rounding.
+        which_BHK, counts_BHK = heads.classify(future_BHK.double() - self.model.last_known(past)[:, None].double())
         logits_BCHK = answers["direction"].permute(0, 3, 1, 2)
         return functional.cross_entropy(logits_BCHK, which_BHK, reduction="none") * counts_BHK
 

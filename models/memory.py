@@ -26,9 +26,8 @@ def trial_bytes(problem: Problem, name: str, params: Params, *, on_device: bool 
     With `on_device` the network lies on an accelerator, and only what is brought back counts.
     """
     fit = training.Config(**params["fit"])
-    scoring = 0
-    for fold in problem.split.folds:
-        scoring = max(scoring, len(fold.valid) * len(problem.steps) * problem.table.n_targets * 4)
+    a_window = 4 * len(problem.steps) * problem.table.n_targets * problem.heads.n_outputs
+    scoring = a_window * max(len(fold.valid) for fold in problem.split.folds)
     model = build(problem, name, params, fit_statistics(problem, problem.split.final))
     weights = sum(each.numel() * each.element_size() for each in model.parameters())
     held = _COPIES * len(problem.split.folds) * weights + _SCORING * scoring + len(problem.split.folds) * scoring

@@ -6,7 +6,6 @@ Shapes: N windows, H steps ahead, K targets, C classes, Q quantiles.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -83,12 +82,12 @@ def selection(
         return float("nan")
     values = np.empty(n_targets)
     for k in range(n_targets):
-        scale = float(scales[k]) if n_targets > 1 else 1.0
+        # A direction has no scale, and dividing would move changes that equal the band.
+        scale = float(scales[k]) if n_targets > 1 and metric.head != "direction" else 1.0
         true, guess, known = (np.asarray(part[..., k], np.float64) / scale for part in (truth, predicted, last))
-        own = {head: answer[:, :, k] / (scale if head == "quantiles" else 1.0) for head, answer in others.items()}
-        own_heads = replace(heads, band=heads.band / scale)
+        own = {} if metric.head == "value" else {str(metric.head): judged[:, :, k] / scale}
         with np.errstate(all="ignore"):
-            given = _given(true, guess, known, float(mase_scales[k]) / scale, own_heads, own)
+            given = _given(true, guess, known, float(mase_scales[k]) / scale, heads, own)
             values[k] = metric.compute(given, None)
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if len(defined) else float("nan")

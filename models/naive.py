@@ -26,11 +26,11 @@ def naive_answers(problem: Problem, fold: Fold) -> dict[str, Answers]:
     """Baseline name -> its answers for the fold's validation windows, in the targets' units."""
     origins = fold.train[np.linspace(0, len(fold.train) - 1, min(_MOST, len(fold.train))).astype(np.int64)]
     found: dict[str, Answers] = {}
+    rates_HKC = _rates(problem, fold, origins) if problem.heads.direction else None
     for name in baselines.NAMES:
         value = _forecast(problem, fold, name, fold.valid)
         found[name] = {"future": value}
-        if problem.heads.direction:
-            rates_HKC = _rates(problem, fold, origins)
+        if rates_HKC is not None:
             found[name]["direction"] = np.broadcast_to(rates_HKC, (len(value), *rates_HKC.shape))
         if problem.heads.levels:
             error = future_values(_targets(problem), origins, problem.steps) - _forecast(problem, fold, name, origins)

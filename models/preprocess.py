@@ -133,9 +133,9 @@ class Forecaster(nn.Module):
     The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
     network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
     last known value, or mean and standard deviation. With `features`, L is the lookback and the rows that they reach
-    back before it. With `keep`, the network sees so many of the numbers that the statistics rank, the best ones,
-    besides the targets; the others are taken and go unread. A network that `reads_ahead` takes (x_BLC, ahead_BHA) where
-    anything is known ahead; of any other, the answer is corrected by it.
+    back before it. With `visible`, as `Statistics.visible` gives it, the network sees these channels of numbers,
+    features and flags alone; the others are taken and go unread. A network that `reads_ahead` takes (x_BLC,
+    ahead_BHA) where anything is known ahead; of any other, the answer is corrected by it.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class Forecaster(nn.Module):
         layout: Layout = PLAIN,
         *,
         heads: Heads = VALUE_ALONE,
-        keep: int | None = None,
+        visible: Sequence[int] | None = None,
         reads_ahead: bool = False,
     ) -> None:
         super().__init__()
@@ -177,9 +177,10 @@ class Forecaster(nn.Module):
         self.register_buffer("flagged", torch.tensor(statistics.flagged, dtype=torch.int64))
         self.register_buffer("feature_mean", torch.from_numpy(statistics.feature_mean).float())
         self.register_buffer("feature_std", torch.from_numpy(statistics.feature_std).float())
-        self.register_buffer("visible", None if keep is None else torch.tensor(statistics.visible(keep)))
+        self.register_buffer("visible", None if visible is None else torch.tensor(visible))
         moving = [place not in (*layout.static, *layout.future) for place in range(len(statistics.mean))]
         self.register_buffer("moving", torch.tensor(moving), persistent=False)
+        self._register_spreads(statistics, statistics.visible(None) if visible is None else visible)
 
     def forward(self, past: Tensor, **others: Tensor) -> Tensor:
         return self.answers(past, **others)["future"]
@@ -215,9 +216,10 @@ class Forecaster(nn.Module):
         return answers.pop("future"), answers | told
 
     def last_known(self, past: Tensor) -> Tensor:
-        """The targets' last known values (B, K), in train standard deviations; 0 where the window knows none."""
-        x_BLK, valid_BLK = self._targets(past)
-        return self._last(x_BLK, valid_BLK)[:, 0]
+        """The targets' last known values (B, K), raw; the train rows' mean where the window knows none."""
+        past_BLK = past[:, self.features.reach :, : self.n_targets]
+        valid_BLK = (past_BLK - past_BLK) == 0
+        return self._last(torch.where(valid_BLK, past_BLK, self.mean[: self.n_targets]), valid_BLK)[:, 0]
 
     def volatility(self, past: Tensor) -> Tensor:
         """The standard deviation (B, K) of the targets' known one-step changes, in train standard deviations."""
@@ -247,7 +249,24 @@ class Forecaster(nn.Module):
         else:
             y_BHKO, told = explain(self.network, x_BLC)
             y_BHKO = self.correction(ahead_BHA, y_BHKO)
-        return self._give_back(y_BHKO, shift_B1F, scale_B1F), told
+        return self._give_back(y_BHKO, shift_B1F, scale_B1F), self._by_name(told)
+
+    def _register_spreads(self, statistics: Statistics, visible: Sequence[int]) -> None:
+        """How weights of channels are told: by the place of each in `Layout.names`, so that those of models whose folds
+        saw other channels can be averaged."""
+        layout, numbers, features = self.layout, len(statistics.mean), len(statistics.feature_mean)
+        places = layout.places(visible, statistics.flagged, numbers, features)
+        static = layout.constant_channels(visible, numbers)
+        moving = [i for i in range(len(places)) if i not in static]
+        total, total_ahead = layout.totals(numbers, features)
+        self.register_buffer("spread_variable", _spread([places[i] for i in moving], total), persistent=False)
+        self.register_buffer("spread_static", _spread([places[i] for i in static], total), persistent=False)
+        ahead = layout.places_ahead(statistics.flagged)
+        self.register_buffer("spread_ahead", _spread(ahead, total_ahead), persistent=False)
+
+    def _by_name(self, told: dict[str, Tensor]) -> dict[str, Tensor]:
+        kinds = {f"{kind}_weights": f"spread_{kind}" for kind in ("variable", "static", "ahead")}
+        return {name: each @ getattr(self, kinds[name]) if name in kinds else each for name, each in told.items()}
 
     def _prepare_ahead(self, ahead_BHG: Tensor | None, time_BH: Tensor | None) -> Tensor | None:
         """What is known of the steps ahead (B, H, A); None where that is nothing."""
@@ -366,3 +385,10 @@ class Forecaster(nn.Module):
         """(B, 1, F): each column's last known value; 0 where nothing is known, as x is there."""
         steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
         return x_BLF.gather(1, (steps * valid_BLF).amax(dim=1, keepdim=True))
+
+
+def _spread(places: Sequence[int], total: int) -> Tensor:
+    """(len(places), total): what a product with it brings to these places, 0 everywhere else."""
+    matrix = torch.zeros(len(places), total)
+    matrix[torch.arange(len(places)), torch.tensor(places, dtype=torch.int64)] = 1.0
+    return matrix

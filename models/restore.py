@@ -84,10 +84,9 @@ def _restore(said: Mapping[str, Any], arrays: Arrays) -> Forecaster:
         _made(Features, said["features"]),
         _made(Layout, said["layout"]),
         heads=_made(Heads, said["heads"]),
+        visible=arrays["visible"].tolist() if "visible" in arrays else None,
         reads_ahead=said["reads_ahead"],
     )
-    if "visible" in arrays:
-        model.visible = torch.from_numpy(arrays["visible"])
     model.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
     return model
 

@@ -65,17 +65,17 @@ class Model(nn.Module):
         self.extras = {}
         hidden, dropout, context = config.hidden, config.dropout, bool(config.static)
         if config.static:
-            self.extras["static_weights"] = "(B, S): how much each static channel weighs; rows sum to 1"
+            self.extras["static_weights"] = "how much each constant input weighs; rows sum to 1"
             self.static = Selection(len(config.static), config)
             selects = ["select"] if max(len(self.moving), config.n_ahead) > 1 else []
             names = ["hidden", "cell", "enrich", *selects]
             self.contexts = nn.ModuleDict({name: GatedResidual(hidden, hidden, dropout) for name in names})
-        self.extras["variable_weights"] = "(B, C - S): how much each channel weighs over the window; rows sum to 1"
+        self.extras["variable_weights"] = "how much each input weighs over the window; rows sum to 1"
         self.past = Selection(len(self.moving), config, context=context)
         if config.n_ahead:
-            self.extras["ahead_weights"] = "(B, G): how much each channel known ahead weighs; rows sum to 1"
+            self.extras["ahead_weights"] = "how much each input known ahead weighs; rows sum to 1"
             self.ahead = Selection(config.n_ahead, config, context=context)
-        self.extras["attention"] = "(B, L): how much each step of the window weighs in the answer; rows sum to 1"
+        self.extras["attention"] = "how much each step of the window weighs in the answer; rows sum to 1"
         self.position_HD = nn.Parameter(0.02 * torch.randn(config.n_steps, hidden))
         self.encoder = lstm(hidden, hidden, config.layers, dropout=dropout)
         self.decoder = lstm(hidden, hidden, config.layers, dropout=dropout)
@@ -145,7 +145,7 @@ class Selection(nn.Module):
             weights_BTV = torch.ones_like(x_BTV)
         h_VND = self.each(x_BTV.flatten(0, 1).t()[:, :, None])
         selected_N1D = weights_BTV.flatten(0, 1)[:, None] @ h_VND.transpose(0, 1)
-        selected_BTD = self.dropout(selected_N1D).view(*x_BTV.shape[:2], -1)
+        selected_BTD = self.dropout(selected_N1D).view(*x_BTV.shape[:2], selected_N1D.shape[2])
         return selected_BTD, weights_BTV.mean(dim=1)
 
 

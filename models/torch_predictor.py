@@ -6,7 +6,6 @@ low, high = predictor.interval(past)                 # where the middle 90% of 1
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ class TorchPredictor:
         try:
             with np.load(Path(bundle) / "weights.npz", allow_pickle=False) as arrays:
                 self.model = restore(self.card["model"], {name: arrays[name] for name in arrays.files})
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError, ImportError, zipfile.BadZipFile) as error:
+        except (OSError, LookupError, AttributeError, TypeError, ValueError, RuntimeError, ImportError) as error:
             raise BundleError(f"{bundle}: its weights do not fit its card ({' '.join(str(error).split())})") from error
         inputs = self.card["inputs"]
         self.words = {each["name"]: tuple(each["words"]) for each in inputs if each["dtype"] == "string"}

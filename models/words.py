@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from data.words import codes_of
 
-TAKEN = ("past", "ahead", "time", "time_ahead", "future", "self")  # other inputs, the answer, and a word of Python's
+# Other inputs, the answer, and what the predictors' own parameters are called.
+TAKEN = ("past", "ahead", "time", "time_ahead", "future", "self", "level", "samples", "seed")
 Words = Mapping[str, tuple[str, ...]]  # input name -> vocabulary, in the order of the codes' columns
 NO_WORDS: Words = MappingProxyType({})
 

@@ -17,17 +17,22 @@ from models.training import Config as FitConfig
 from ray_jobs.settings import Config
 from search_spaces import KEEP, Space, load, unflatten
 
+_OF_HEADS = {f"fit.{name}_weight": f"heads.{name}" for name in ("value", "direction", "quantiles")}
+_OF_HEADS["fit.step_weights"] = "heads.steps"
+
 
 def check_fixed(config: Config, families: Sequence[str]) -> None:
     """InputError for a fixed parameter that no family has, or whose value lies outside of what a family searches.
 
-    One that is not searched may have any value that the family takes, one that is searched a value of its range.
+    A number that is searched may have a value of its range, anything else any value that the family takes.
     """
     spaces = [load(family) for family in families]
     known = sorted({name for space in spaces for name in parameters(space.family)})
     for name, value in config.search.fixed.items():
         if name == KEEP and config.features.select != "none":
             continue  # held against the number of inputs once they are known
+        if name in _OF_HEADS:
+            raise InputError(f"search.fixed: {name} is decided by {_OF_HEADS[name]}; set that")
         if name not in known or name == "fit.max_epochs":
             raise InputError(
                 f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; "
@@ -35,13 +40,17 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
             )
         for space in spaces:
             if name in space.ranges:
-                _check_in_range(space, name, value)
+                _check_in_range(space, name, value, max(config.window.lookbacks))
             elif name in parameters(space.family):
                 try:
-                    groups = unflatten({**space.default, name: value})
-                    check_values(space.family, groups, lookback=max(config.window.lookbacks))
+                    _try(space, name, value, max(config.window.lookbacks))
                 except ValueError as error:
                     raise InputError(f"search.fixed: {name} of {space.family}: {error}") from None
+
+
+def _try(space: Space, name: str, value: Any, lookback: int) -> None:
+    """ValueError where the family does not take it."""
+    check_values(space.family, unflatten({**space.default, name: value}), lookback=lookback)
 
 
 def check_select(config: Config, families: Sequence[str]) -> None:
@@ -59,10 +68,16 @@ def check_keep(keep: object, n_ranked: int, where: str) -> None:
         raise InputError(f"{where}: {KEEP} is the number of inputs kept, from 1 to {n_ranked}, got {keep!r}")
 
 
-def _check_in_range(space: Space, name: str, value: Any) -> None:
+def _check_in_range(space: Space, name: str, value: Any, lookback: int) -> None:
+    """A number lies in the range that is searched; a choice may be any that the family takes."""
     d = space.ranges[name]
     if isinstance(d, CategoricalDistribution) and not any(value is c or value == c for c in d.choices):
-        raise InputError(f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}")
+        try:
+            _try(space, name, value, lookback)
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}: {error}"
+            ) from None
     if isinstance(d, IntDistribution | FloatDistribution):
         whole = isinstance(d, FloatDistribution) or type(value) is int
         if not (type(value) in (int, float) and whole and d.low <= float(value) <= d.high):
@@ -103,6 +118,22 @@ class HeadWeights:
 
     fixed: dict[str, Any]
     searched: dict[str, list[Any]]
+
+
+def with_head_weights(config: Config, params: Mapping[str, Any]) -> dict[str, Any]:
+    """One configuration's flat params with the heads' weights; InputError where the two contradict each other."""
+    fixed = head_weights(config).fixed
+    for name, value in fixed.items():
+        if params.get(name, value) != value:
+            raise InputError(
+                f"{_OF_HEADS[name]} says {value!r}, and the params' {name} {params[name]!r}; leave out one of them"
+            )
+    whole = {**fixed, **params}
+    try:
+        FitConfig(**unflatten(whole)["fit"]).weights_of_steps(len(config.window.steps))
+    except ValueError as error:
+        raise InputError(f"fit.step_weights: {error}") from None
+    return whole
 
 
 def head_weights(config: Config) -> HeadWeights:

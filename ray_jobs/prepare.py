@@ -188,6 +188,7 @@ def problem(config: Config) -> Problem:
         heads=heads,
     )
     _check_metric(made)
+    _check_weights(made)
     select = config.features.select
     return made if select == "none" else _ranked(made, select, config.search.fixed.get(KEEP, 1))
 
@@ -208,6 +209,11 @@ def _features(config: Config, table: Table) -> Features:
 
 def _heads(config: Config) -> Heads:
     asked = config.heads
+    if asked.band and len(config.data.targets) > 1:
+        raise InputError(
+            f"heads.band={asked.band:g} is in the target's unit, and {len(config.data.targets)} targets have units of "
+            f"their own; leave it out, or forecast one"
+        )
     try:
         return Heads(
             value=bool(asked.value),
@@ -257,6 +263,20 @@ def _check_metric(problem: Problem) -> None:
             raise InputError(
                 f"search.metric={problem.metric!r} has no value on fold {fold.name}, where it would divide by zero; "
                 f"choose another metric or fewer folds"
+            )
+
+
+def _check_weights(problem: Problem) -> None:
+    """InputError where all windows that a fold trains on weigh nothing."""
+    weight = problem.table.weight
+    if weight is None:
+        return
+    for fold in (*problem.split.folds, problem.split.final):
+        if not weight[fold.train - 1].any():
+            name = "the holdout" if fold.name == "holdout" else f"fold {fold.name}"
+            raise InputError(
+                f"data.weight: every training window of {name} weighs 0, by the last row of its past; give some rows "
+                f"there a weight, or use fewer folds"
             )
 
 

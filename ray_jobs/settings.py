@@ -122,6 +122,10 @@ class Heads(Section):
             weight = getattr(self, name)
             if isinstance(weight, list) and not (weight and all(weight)):
                 raise ValueError(f"heads.{name} is searched among weights above 0")
+        if self.quantiles and not self.levels:
+            raise ValueError("heads.quantiles needs at least one of heads.levels")
+        if self.band and not self.direction:
+            raise ValueError("heads.band is the direction's; give heads.direction a weight")
         if not self.value and not (self.quantiles and 0.5 in self.levels):
             raise ValueError("without a value head, heads.quantiles must be above 0 and heads.levels must hold 0.5")
         return self

@@ -106,6 +106,7 @@ def ship(
             proof=proof,
             inputs=inputs,
             extras=extras(model),
+            weighed=problem.weighed,
         )
     return Shipped(proof=proof, predicted=predicted, holdout=scores, dropout=dropout)
 

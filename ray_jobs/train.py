@@ -23,7 +23,7 @@ from models.bundle import no_nan
 from models.crossval import n_ranked
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
 from ray_jobs.final import train_final
-from ray_jobs.params import check_keep, check_values
+from ray_jobs.params import check_keep, check_values, with_head_weights
 from ray_jobs.search import exit_codes
 from ray_jobs.settings import Config
 from search_spaces import FAMILIES, KEEP, unflatten
@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> Path:
 
 def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
     """Train `chosen` ("family", "params" flat, "epochs", maybe "trial"), write its bundle, return the run's folder."""
-    family, params = chosen["family"], chosen["params"]
-    lookback = params["window.lookback"]
+    family, lookback = chosen["family"], chosen["params"]["window.lookback"]
     window = settings.window.model_copy(update={"lookback": lookback})
     resources = settings.resources.model_copy(update={"workers_per_trial": workers})
     settings = prepare.complete(settings.model_copy(update={"window": window, "resources": resources}))
     run_folder.check_free(Path(str(settings.runs)), settings.name)
+    params = with_head_weights(settings, chosen["params"])
     problem = prepare.problem(settings)
     if n_ranked(problem, family):
         check_keep(params.get(KEEP), n_ranked(problem, family), "--params")

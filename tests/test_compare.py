@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from models.metrics import METRICS
+from models.predictor import FORMAT
 from ray_jobs import compare
 from ray_jobs.compare import compare_families
 from ray_jobs.report.compared import SCORES, read_comparison
@@ -60,7 +61,7 @@ def make_bundle(folder: Path, scores: tuple[float | None, ...], *, latency: floa
         json.dumps({"costs": {"latency_p50_ms": latency, "latency_p95_ms": 10 * latency}})
     )
     card = {
-        "format": 1,
+        "format": FORMAT,
         "config": {"resources": {"workers_per_trial": workers}},
         "data": {"fingerprint": "abc"},
         "metrics": {"holdout": held(scores)},

@@ -117,7 +117,7 @@ class Echo(torch.nn.Module):
 
     def forward(self, x_BLC):
         self.seen = x_BLC
-        return x_BLC[:, -1:, :1]
+        return x_BLC[:, -1:, :1, None]
 
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from models.crossval import CrossValidation, FoldScore
+from models.crossval import CrossValidation, FoldScore, build, fit_statistics
 from models.export import Average, export_onnx
 from models.extras import explain
 from models.heads import Heads
@@ -74,7 +74,7 @@ def test_a_change_of_the_band_itself_is_flat(values):
     heads, change = Heads(direction=True, band=2.0), np.array(values)
     classes, counts = heads.came(change)
     assert classes.tolist() == ([1, 1, 1] if values[0] == -2 else [0, 1, 2]) and counts.all()
-    same, _ = heads.classify(torch.tensor(change), torch.tensor(2.0))
+    same, _ = heads.classify(torch.tensor(change))
     assert same.tolist() == classes.tolist()
 
 
@@ -199,3 +199,23 @@ def test_predictions_come_by_head(problem):
         "quantiles": (0, 3, 2, 3),
     }
     assert COLUMNS[:2] == problem.table.targets
+
+
+def test_an_average_tells_the_weights_of_inputs_by_their_names():
+    """Folds that flag and see other channels: what each weighs stands at one place for all of them."""
+    table = make_table(holes=0.0)
+    values = table.values.copy()
+    values[100:110, 2] = np.nan  # "wind" is flagged where these rows train
+    made = make_problem(replace(table, values=values), lookback=LOOKBACK, steps=STEPS)
+    models = [build(made, "tft", make_params("tft"), fit_statistics(made, fold)).eval() for fold in made.split.folds]
+    assert [len(each.flagged) for each in models] == [0, 1]
+    past = past_of(made)
+    with torch.inference_mode():
+        _, told = Average(models).explain(past=past)
+        each = [model.explain(past)[1]["variable_weights"] for model in models]
+    names = made.weighed["variable_weights"]
+    assert names == ["load", "heat", "wind", "load missing", "heat missing", "wind missing"]
+    assert told["variable_weights"].shape == (20, 6)
+    torch.testing.assert_close(told["variable_weights"], (each[0] + each[1]) / 2)
+    torch.testing.assert_close(told["variable_weights"].sum(dim=1), torch.ones(20))
+    assert (each[0][:, 3:] == 0).all() and (each[1][:, 3:5] == 0).all() and (each[1][:, 5] > 0).all()

@@ -126,9 +126,9 @@ def test_linear_emphasis_weighs_an_error_by_one_and_the_truth_s_place():
 
 def test_two_level_emphasis_weighs_errors_above_the_threshold():
     train = windows()
-    # y > 0.6 are 1, 1 and 0.75, whose weight is 5
+    # y > 0.6 are 1, 1 and 0.75, whose weight is 1 + 4
     expected = (2 + 5 * 4 + 5 * 4 + 2 + 0 + 5 * 3) / 6
-    aim = objective(model(), train, weighting="step", emphasis=5.0, threshold=0.6)
+    aim = objective(model(), train, weighting="step", emphasis=4.0, threshold=0.6)
     assert cost(aim, train, zeros()) == pytest.approx(expected)
 
 
@@ -147,7 +147,8 @@ def test_calm_windows_weigh_more_and_the_mean_weight_is_one():
 def test_missing_values_take_no_part_in_the_volatility():
     past = torch.tensor([[[0.0], [math.nan], [2.0], [6.0]]])  # one known change alone: it does not vary
     assert model().volatility(past).tolist() == [[0.0]]
-    assert model().last_known(torch.tensor([[[6.0], [4.0], [math.nan]]])).tolist() == [[2.0]]
+    assert model().last_known(torch.tensor([[[6.0], [4.0], [math.nan]]])).tolist() == [[4.0]]
+    assert model().last_known(torch.full((1, 3, 1), math.nan)).tolist() == [[0.0]]  # the train rows' mean
 
 
 def test_a_weight_column_counts_by_the_last_row_of_the_past():
@@ -203,3 +204,17 @@ def test_every_loss_and_weighting_trains(loss, weighting):
     loop = make_training(make_model("linear", problem), some_windows(problem), loss=loss, weighting=weighting)
     first, last = (epoch.train_loss for epoch in loop.epochs())
     assert 0 < last < first
+
+
+def test_in_data_with_ticks_a_change_of_just_the_band_is_flat_for_loss_and_metric():
+    ticks = np.random.default_rng(0).integers(-2, 3, 400).cumsum().astype(np.float32)[:, None] + 1000
+    steps = np.array([1, 2])
+    train = Windows(ticks, np.arange(8, 390), lookback=8, steps=steps, n_targets=1)
+    statistics = Statistics.fit(ticks, np.arange(400))
+    heads = Heads(direction=True, band=1.0)
+    made = Forecaster(torch.nn.Identity(), statistics, 1, "none", heads=heads)
+    inputs, future = train.gather(torch.arange(len(train)))
+    classes, _ = heads.came(future.numpy() - ticks[train.origins.numpy() - 1][:, None])
+    sure = torch.nn.functional.one_hot(torch.from_numpy(classes), 3) * 50.0  # certain of what came
+    aim = objective(made, train, heads={"direction": 1.0})
+    assert aim({"direction": sure}, future, inputs["past"], None).item() < 1e-6

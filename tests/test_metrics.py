@@ -30,11 +30,10 @@ def test_every_metric_equals_the_value_worked_out_by_hand():
             "r2": 1 - 9 / (0.0625 + 3.0625 + 1.5625 + 0.0625),
             "directional_accuracy": 1 / 2,  # two of the truths change: the first forecast of no change is wrong
             "pearson": 0.5 / math.sqrt(4.75 * 5),
-            "sign_precision": math.nan,  # of these two, neither was said to go up
+            "sign_precision": 0.0,  # of these two, neither was said to go up, and one did
             "sign_recall": 0.0,
             "sign_f1": 0.0,
         },
-        nan_ok=True,
     )
 
 
@@ -193,7 +192,7 @@ def test_directions_of_three_classes_are_averaged_over_them():
     probabilities = np.eye(3)[[[1, 2], [1, 1]]] * 0.8 + 0.2 / 3  # flat, up / flat, flat; band 1: flat, up / flat, flat
     found = directions(Heads(direction=True, band=1.0), probabilities)
     assert found["direction_accuracy"] == 1
-    assert math.isnan(found["direction_f1"])  # nothing went down, and nothing was said to
+    assert found["direction_f1"] == found["direction_precision"] == 1  # nothing went down, and nothing was said to
     sharper = directions(Heads(direction=True, band=0.5), probabilities)  # now flat, up / down, flat
     assert sharper["direction_accuracy"] == 3 / 4
     # down: 0 of 1 came; flat: answered 3, came 2, right 2; up: right

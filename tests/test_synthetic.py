@@ -50,7 +50,7 @@ def test_20_columns_say_something_about_a_risk_between_0_and_1(table):
     assert np.isfinite(table[columns].to_numpy()).all() and (table[columns].std() > 0).all()
     assert table["risk"].between(0, 1).all() and 0.2 < table["risk"].std() < 0.3
     checked = check_table(read_sample("risk-panel"), time="month", series="business", targets=["risk"])
-    assert len(checked.names) == 21 and len(checked.series_names) == 2000
+    assert len(checked.names) == 22 and list(checked.categories) == ["industry"] and len(checked.series_names) == 2000
 
 
 @pytest.mark.parametrize("horizon", HORIZONS)

@@ -16,6 +16,7 @@ from search_spaces import KEEP
 
 MOST_TRIALS = 500
 _APART = ("pearson", *(f"{kind}_{each}" for kind in ("sign", "direction") for each in ("precision", "recall", "f1")))
+_NO_BEST = ("coverage", "width")  # each is good only beside the other
 _VERDICTS = {
     "better": "better than the base rate",
     "worse": "worse than the base rate",
@@ -42,7 +43,10 @@ def leaderboard(run: Run) -> str:
     folds = [[_at(row["folds"], i) for row in rows] for i in range(n_folds)]
     held = [[(row.get("holdout") or {}).get(name) for row in rows] for name in metrics]
     columns = [bold_best(column, run.minimise) for column in folds]
-    columns += [bold_best(column, METRICS[name].minimise) for name, column in zip(metrics, held, strict=True)]
+    columns += [
+        [number(value) for value in column] if name in _NO_BEST else bold_best(column, METRICS[name].minimise)
+        for name, column in zip(metrics, held, strict=True)
+    ]
     means = bold_best([row["cv_mean"] for row in rows], run.minimise)
     label = escape(metric_label(run.metric))
     labels = ["", "mean ± std", *map(str, range(1, n_folds + 1)), *map(_metric_head, metrics)]

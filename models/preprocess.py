@@ -38,8 +38,8 @@ from models.words import Embedding
 
 LIMIT = 30.0
 FARTHEST = 1e4
-NORMALISATIONS = ("none", "last", "mean_std")
-Normalisation = Literal["none", "last", "mean_std"]
+NORMALISATIONS = ("none", "last", "mean_std", "last_std")
+Normalisation = Literal["none", "last", "mean_std", "last_std"]
 NO_FEATURES = Features()
 VALUE_ALONE = Heads()
 
@@ -132,10 +132,10 @@ class Forecaster(nn.Module):
 
     The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
     network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
-    last known value, or mean and standard deviation. With `features`, L is the lookback and the rows that they reach
-    back before it. With `visible`, as `Statistics.visible` gives it, the network sees these channels of numbers,
-    features and flags alone; the others are taken and go unread. A network that `reads_ahead` takes (x_BLC,
-    ahead_BHA) where anything is known ahead; of any other, the answer is corrected by it.
+    last known value, mean and standard deviation, or the last known value and the standard deviation. With `features`,
+    L is the lookback and the rows that they reach back before it. With `visible`, as `Statistics.visible` gives it, the
+    network sees these channels of numbers, features and flags alone; the others are taken and go unread. A network that
+    `reads_ahead` takes (x_BLC, ahead_BHA) where anything is known ahead; of any other, the answer is corrected by it.
     """
 
     def __init__(
@@ -376,9 +376,10 @@ class Forecaster(nn.Module):
         if self.normalisation == "last":
             return self._last(x_BLF, valid_BLF), None
         count = valid_BLF.sum(dim=1, keepdim=True).clamp(min=1).to(x_BLF.dtype)
-        mean = x_BLF.sum(dim=1, keepdim=True) / count
-        variance = torch.where(valid_BLF, x_BLF - mean, 0.0).square().sum(dim=1, keepdim=True) / count
-        return mean, (variance + 1e-5).sqrt()
+        mean_B1F = x_BLF.sum(dim=1, keepdim=True) / count
+        variance = torch.where(valid_BLF, x_BLF - mean_B1F, 0.0).square().sum(dim=1, keepdim=True) / count
+        shift_B1F = mean_B1F if self.normalisation == "mean_std" else self._last(x_BLF, valid_BLF)
+        return shift_B1F, (variance + 1e-5).sqrt()
 
     @staticmethod
     def _last(x_BLF: Tensor, valid_BLF: Tensor) -> Tensor:

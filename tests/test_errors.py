@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 import ray
 
+from data.errors import InputError
 from ray_jobs import cluster, config, display, prepare, train
+from ray_jobs.params import check_fixed, with_head_weights
 from ray_jobs.search import main
 from search_spaces import FAMILIES
 
@@ -170,6 +172,20 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
         [*TARGET, "--search.metric", "log_loss"],
         ["'log_loss'", "give heads.direction a weight"],
     ),
+    (
+        "a head's weight fixed",
+        None,
+        [*TARGET, "--search.fixed", "{fit.value_weight: 0}"],
+        ["fit.value_weight is decided by heads.value"],
+    ),
+    (
+        "steps' weights fixed",
+        None,
+        [*TARGET, "--search.fixed", "{fit.step_weights: '1 2'}"],
+        ["fit.step_weights is decided by heads.steps"],
+    ),
+    ("quantiles without levels", None, [*TARGET, "--heads.quantiles", "1", "--heads.levels", ""], ["heads.levels"]),
+    ("a band without a direction", None, [*TARGET, "--heads.band", "1"], ["give heads.direction a weight"]),
     ("a level of 1", None, [*TARGET, "--heads.quantiles", "1", "--heads.levels", "0.5,1"], ["heads.levels"]),
     ("fixed is no mapping", None, [*TARGET, "--search.fixed", "model.hidden"], ["search.fixed", "'model.hidden'"]),
     ("another choice", None, [*TARGET, "--features.select", "importances"], ["features.select", "'importances'"]),
@@ -383,3 +399,28 @@ def test_families_are_named_and_known(capsys: pytest.CaptureFixture[str]) -> Non
         main(arguments=["lstn", "--trials", "1"])
     assert ended.value.code == 2
     assert "did you mean 'lstm'?" in capsys.readouterr().err
+
+
+def test_a_choice_that_is_fixed_may_be_any_that_the_family_takes() -> None:
+    """As the README shows it: the spaces search three losses, and no weighting."""
+    flags = [*TARGET, "--search.fixed", "{fit.loss: smooth_l1, fit.weighting: volatility}"]
+    check_fixed(config.parse(flags, prog="", description=""), ["lstm", "linear"])
+
+
+def test_weights_of_heads_that_contradict_the_parameters_are_refused() -> None:
+    settings = config.parse([*TARGET, "--heads.direction", "0.3", "--horizon", "2"], prog="", description="")
+    assert with_head_weights(settings, {"fit.lr": 0.1}) == {"fit.direction_weight": 0.3, "fit.lr": 0.1}
+    with pytest.raises(InputError, match="heads.direction says 0.3, and the params' fit.direction_weight 0.5"):
+        with_head_weights(settings, {"fit.direction_weight": 0.5})
+    with pytest.raises(InputError, match="one weight for each of 2 steps"):
+        with_head_weights(settings, {"fit.step_weights": "1 1 1"})
+
+
+def test_weights_that_leave_a_fold_without_any_are_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"time": pd.date_range("2024", periods=300, freq="h"), "y": np.sin(np.arange(300.0))})
+    frame["w"] = (np.arange(300) > 150).astype(float)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    flags = ["--data", str(tmp_path / "t.csv"), "--target", "y", "--data.weight", "w", "--lookback", "8"]
+    settings = prepare.complete(config.parse([*flags, "--horizon", "2"], prog="", description=""))
+    with pytest.raises(InputError, match="every training window of fold 1 weighs 0"):
+        prepare.problem(settings)

@@ -410,7 +410,7 @@ def test_a_choice_that_is_fixed_may_be_any_that_the_family_takes() -> None:
 def test_weights_of_heads_that_contradict_the_parameters_are_refused() -> None:
     settings = config.parse([*TARGET, "--heads.direction", "0.3", "--horizon", "2"], prog="", description="")
     assert with_head_weights(settings, {"fit.lr": 0.1}) == {"fit.direction_weight": 0.3, "fit.lr": 0.1}
-    with pytest.raises(InputError, match="heads.direction says 0.3, and the params' fit.direction_weight 0.5"):
+    with pytest.raises(InputError, match=r"heads\.direction says 0\.3, and the params' fit\.direction_weight 0\.5"):
         with_head_weights(settings, {"fit.direction_weight": 0.5})
     with pytest.raises(InputError, match="one weight for each of 2 steps"):
         with_head_weights(settings, {"fit.step_weights": "1 1 1"})

@@ -52,21 +52,32 @@ class Model(nn.Module):
         self.answer = nn.Linear(config.hidden, config.segment)
 
     def forward(self, x_BLC: Tensor) -> Tensor:
-        segment, targets, ahead = self.config.segment, self.config.n_targets, self.ahead
+        segment, targets = self.config.segment, self.config.n_targets
         x_BKL = x_BLC[:, :, :targets].transpose(1, 2)
         x_BKL = functional.pad(x_BKL, (-x_BLC.shape[1] % segment, 0), mode="replicate")
         x_RNS = x_BKL.flatten(0, 1).unflatten(1, (-1, segment))  # R = B * K series
-        _, (h, c) = self.lstm(self.embed(x_RNS).relu())
-        query_KMD = torch.cat(
+        _, (h_1RD, c_1RD) = self.lstm(self.embed(x_RNS).relu())
+        y_BKMD = self._ahead(h_1RD[0].unflatten(0, (-1, targets)), c_1RD[0].unflatten(0, (-1, targets)))
+        y_BKH: Tensor = self.answer(self.dropout(y_BKMD)).flatten(2)
+        return y_BKH[:, :, : self.config.n_steps].transpose(1, 2)
+
+    def _ahead(self, h_BKD: Tensor, c_BKD: Tensor) -> Tensor:
+        """(B, K, M, D): each future segment is one step of the same LSTM from the same state.
+
+        Written out, since what a step makes of the state is the same for all segments, and what it makes of a segment's
+        query the same for all rows.
+        """
+        queries_KMD = torch.cat(
             [
-                self.position_MD.expand(targets, -1, -1),
-                self.channel_KD[:, None].expand(-1, ahead, -1),
+                self.position_MD.expand(self.config.n_targets, -1, -1),
+                self.channel_KD[:, None].expand(-1, self.ahead, -1),
             ],
             dim=2,
         )
-        # Every future segment is one step of the same LSTM from the same state: R * M sequences of one step.
-        query = query_KMD.expand(x_BLC.shape[0], -1, -1, -1).flatten(0, 2)[:, None]
-        states = [each.repeat_interleave(ahead, dim=1) for each in (h, c)]
-        y_R1D, _ = self.lstm(query, (states[0], states[1]))
-        y_BKH: Tensor = self.answer(self.dropout(y_R1D[:, 0])).view(-1, targets, ahead * segment)
-        return y_BKH[:, :, : self.config.n_steps].transpose(1, 2)
+        weight, recurrent, bias, recurrent_bias = self.lstm.all_weights[0]
+        of_query_KMG = functional.linear(queries_KMD, weight, bias)  # G = 4 D gates
+        of_state_BKG = functional.linear(h_BKD, recurrent, recurrent_bias)
+        into, keep, new, out = (of_query_KMG + of_state_BKG[:, :, None]).chunk(4, dim=3)
+        c_BKMD = keep.sigmoid() * c_BKD[:, :, None] + into.sigmoid() * new.tanh()
+        y_BKMD: Tensor = out.sigmoid() * c_BKMD.tanh()
+        return y_BKMD

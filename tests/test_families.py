@@ -137,6 +137,44 @@ def test_targets_of_one_segment_lstm_share_all_but_their_embedding():
     assert torch.allclose(model(past)[:, :, 0], model(past)[:, :, 1], atol=1e-6)
 
 
+@pytest.mark.parametrize(("segment", "segments"), [(8, 4), (30, 1)])
+def test_a_segment_ahead_is_one_step_of_the_lstm_from_the_last_state(segment, segments):
+    config = segment_lstm.Config(**SIZES | {"n_steps": 30}, segment=segment, hidden=16)
+    model = segment_lstm.Model(config).double()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    h_BKD, c_BKD = windows(5, 2, 16).double(), windows(5, 2, 16, seed=1).double()
+    y_BKMD = model._ahead(h_BKD, c_BKD)
+    assert y_BKMD.shape == (5, 2, segments, 16)
+    for k in range(2):
+        state = (h_BKD[None, :, k].contiguous(), c_BKD[None, :, k].contiguous())
+        for m in range(segments):
+            query = torch.cat([model.position_MD[m], model.channel_KD[k]])
+            y_B1D, _ = model.lstm(query.expand(5, 1, -1), state)
+            assert torch.allclose(y_BKMD[:, k, m], y_B1D[:, 0], rtol=1e-12, atol=1e-12)
+
+
+# --- large kernels over patches
+
+
+@pytest.mark.parametrize(("patches", "kernel"), [(1, 5), (4, 3), (4, 7), (4, 9), (41, 25), (12, 51)])
+def test_the_product_over_time_is_the_convolution(patches, kernel):
+    convolution = torch.nn.Conv1d(6, 6, kernel, padding=kernel // 2, groups=6).double()
+    x_RND = windows(5, patches, 6).double()
+    expected = convolution(x_RND.transpose(1, 2)).transpose(1, 2)
+    assert torch.allclose(modern_tcn.over_time(convolution, x_RND), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_mixing_over_channels_is_a_map_of_each_place_s_channels():
+    mixing = modern_tcn.OverChannels(3, 5).double()
+    x_BCO = windows(4, 3, 6).double()
+    expected = torch.nn.functional.linear(x_BCO.transpose(1, 2), mixing.weight, mixing.bias).transpose(1, 2)
+    assert torch.allclose(mixing(x_BCO), expected, rtol=1e-12, atol=1e-12)
+
+
+# --- convolutions in front of an LSTM
+
+
 def test_each_convolution_halves_the_steps_that_the_lstm_reads():
     model = cnn_lstm.Model(cnn_lstm.Config(**SIZES, convolutions=3))
     assert [model.front(torch.zeros(1, 3, n)).shape[2] for n in (1, 8, 9, 24)] == [1, 1, 2, 3]

@@ -26,8 +26,8 @@ from models.features import Features, compute, over_table
 
 LIMIT = 30.0
 FARTHEST = 1e4
-NORMALISATIONS = ("none", "last", "mean_std")
-Normalisation = Literal["none", "last", "mean_std"]
+NORMALISATIONS = ("none", "last", "mean_std", "last_std")
+Normalisation = Literal["none", "last", "mean_std", "last_std"]
 NO_FEATURES = Features()
 
 
@@ -88,8 +88,8 @@ class Forecaster(nn.Module):
     forward: past (B, L, F) float32, oldest step first, NaN = missing  ->  (B, H, K) float32, in each target's unit.
     The targets are the first K columns. `normalisation` says what of the window is taken off its channels before the
     network and given back to the answer after it (Kim et al. 2022, reversible instance normalisation): nothing, the
-    last known value, or mean and standard deviation. With `features`, L is the lookback and the rows that they reach
-    back before it.
+    last known value, mean and standard deviation, or the last known value and the standard deviation. With `features`,
+    L is the lookback and the rows that they reach back before it.
     """
 
     def __init__(
@@ -195,11 +195,12 @@ class Forecaster(nn.Module):
     def _window(self, x_BLF: Tensor, valid_BLF: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.normalisation == "none":
             return None, None
+        steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
+        last_known = (steps * valid_BLF).amax(dim=1, keepdim=True)  # 0 where nothing is known: x is 0 there
+        last_B1F = x_BLF.gather(1, last_known)
         if self.normalisation == "last":
-            steps = torch.arange(x_BLF.shape[1], device=x_BLF.device).view(1, -1, 1)
-            last_known = (steps * valid_BLF).amax(dim=1, keepdim=True)  # 0 where nothing is known: x is 0 there
-            return x_BLF.gather(1, last_known), None
+            return last_B1F, None
         count = valid_BLF.sum(dim=1, keepdim=True).clamp(min=1).to(x_BLF.dtype)
-        mean = x_BLF.sum(dim=1, keepdim=True) / count
-        variance = torch.where(valid_BLF, x_BLF - mean, 0.0).square().sum(dim=1, keepdim=True) / count
-        return mean, (variance + 1e-5).sqrt()
+        mean_B1F = x_BLF.sum(dim=1, keepdim=True) / count
+        variance = torch.where(valid_BLF, x_BLF - mean_B1F, 0.0).square().sum(dim=1, keepdim=True) / count
+        return mean_B1F if self.normalisation == "mean_std" else last_B1F, (variance + 1e-5).sqrt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 INPUT = {
-    "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),
+    "normalisation": CategoricalDistribution(["none", "last", "mean_std", "last_std"]),
 }
 
 FIT = {

@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 SPACE = {
     "input": {
-        "normalisation": CategoricalDistribution(["none", "last", "mean_std"]),  # scientific
+        "normalisation": CategoricalDistribution(["none", "last", "mean_std", "last_std"]),  # scientific
     },
     "model": {
         "individual": CategoricalDistribution([False, True]),  # scientific: one map, or one for each target
@@ -22,5 +22,5 @@ SPACE = {
 DEFAULT = {
     "input": {"normalisation": "last"},
     "model": {"individual": False},
-    "fit": {"lr": 3e-3, "weight_decay": 1e-4, "batch_size": 128, "loss": "mse"},
+    "fit": {"lr": 1e-3, "weight_decay": 1e-4, "batch_size": 64, "loss": "mse"},
 }

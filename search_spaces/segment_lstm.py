@@ -6,7 +6,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 SPACE = {
     "input": {
-        "normalisation": CategoricalDistribution(["last", "mean_std"]),  # the source has no form without
+        "normalisation": CategoricalDistribution(["last", "mean_std", "last_std"]),  # the source has no form without
     },
     "model": {
         "segment": CategoricalDistribution([12, 24, 48]),  # scientific: steps
@@ -22,7 +22,13 @@ SPACE = {
 }
 
 DEFAULT = {
-    "input": {"normalisation": "last"},
-    "model": {"segment": 24, "hidden": 128, "dropout": 0.2},
-    "fit": {"lr": 1e-3, "weight_decay": 1e-4, "batch_size": 128, "loss": "mae"},
+    "input": {"normalisation": "last_std"},
+    "model": {"segment": 24, "hidden": 64, "dropout": 0.2},
+    "fit": {"lr": 2e-3, "weight_decay": 1e-4, "batch_size": 64, "loss": "mae"},
+}
+
+STARTS = {
+    "two days": {"model": {"segment": 48}, "fit": {"loss": "mse"}},  # of hours: for lookbacks of weeks
+    "wide": {"model": {"segment": 48, "hidden": 128}, "fit": {"lr": 1e-3, "loss": "mse"}},
+    "source": {"input": {"normalisation": "last"}, "model": {"segment": 48, "dropout": 0.5}},  # but for its 512 units
 }

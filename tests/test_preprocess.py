@@ -102,7 +102,17 @@ def test_mean_and_deviation_are_taken_off_and_given_back():
     assert answer == pytest.approx([10 + 2 * (mean + deviation)] * 2, rel=1e-6)
 
 
-@pytest.mark.parametrize(("normalisation", "answer"), [("none", 10), ("last", 18), ("mean_std", 10 + 2 * 7 / 3)])
+def test_the_last_value_is_taken_off_and_the_deviation_divided_out():
+    seen, answer = look(forecaster("last_std", answer=1.0), WINDOW)
+    deviation = math.sqrt(14 / 9 + 1e-5)  # around the mean, as above
+    assert seen[0] == pytest.approx([-3 / deviation, -2 / deviation, 0], rel=1e-6)
+    assert seen[1] == pytest.approx([1 / deviation, 3 / deviation, 0], rel=1e-6)
+    assert answer == pytest.approx([18 + 2 * deviation] * 2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("normalisation", "answer"), [("none", 10), ("last", 18), ("mean_std", 10 + 2 * 7 / 3), ("last_std", 18)]
+)
 def test_a_network_that_answers_zero_repeats_what_was_taken_off(normalisation, answer):
     assert look(forecaster(normalisation), WINDOW)[1] == pytest.approx([answer, answer], rel=1e-6)
 
@@ -115,8 +125,9 @@ def test_a_missing_value_becomes_the_train_mean():
     assert seen == [[0, 2, 4], [0, 0, 0]]
 
 
-def test_the_last_known_value_is_the_one_taken_off():
-    seen, answer = look(forecaster("last"), [[12, NAN], [NAN, 200], [NAN, NAN]])
+@pytest.mark.parametrize("normalisation", ["last", "last_std"])
+def test_the_last_known_value_is_the_one_taken_off(normalisation):
+    seen, answer = look(forecaster(normalisation), [[12, NAN], [NAN, 200], [NAN, NAN]])
     assert seen == [[0, 0, 0], [0, 0, 0]]  # 12 - 12, and missing steps stay 0
     assert answer == [12, 12]
 
@@ -215,7 +226,7 @@ def test_the_loss_sees_the_answer_in_train_deviations():
 
 
 def test_an_unknown_normalisation_is_refused():
-    with pytest.raises(ValueError, match="normalisation must be one of none, last, mean_std, got 'first'"):
+    with pytest.raises(ValueError, match="normalisation must be one of none, last, mean_std, last_std, got 'first'"):
         forecaster("first")
 
 

@@ -23,12 +23,12 @@ SPACE = {
 
 DEFAULT = {
     "input": {"normalisation": "last_std"},
-    "model": {"segment": 24, "hidden": 64, "dropout": 0.2},
+    "model": {"segment": 24, "hidden": 64, "dropout": 0.3},
     "fit": {"lr": 2e-3, "weight_decay": 1e-4, "batch_size": 64, "loss": "mae"},
 }
 
 STARTS = {
-    "two days": {"model": {"segment": 48}, "fit": {"loss": "mse"}},  # of hours: for lookbacks of weeks
-    "wide": {"model": {"segment": 48, "hidden": 128}, "fit": {"lr": 1e-3, "loss": "mse"}},
-    "source": {"input": {"normalisation": "last"}, "model": {"segment": 48, "dropout": 0.5}},  # but for its 512 units
+    "squared": {"fit": {"loss": "mse"}},
+    "two days": {"model": {"segment": 48}, "fit": {"loss": "mse"}},  # of hours: half the LSTM's steps
+    "wide": {"model": {"segment": 48, "hidden": 128, "dropout": 0.5}, "fit": {"lr": 1e-3, "loss": "mse"}},
 }

@@ -19,9 +19,9 @@ SPACE = {
 }
 
 DEFAULT = {
-    "input": {"normalisation": "last"},
+    "input": {"normalisation": "last_std"},
     "model": {"layers": 5, "kernel": 5, "filters": 64, "norm": "weight", "dropout": 0.1},
-    "fit": {"lr": 1e-3, "weight_decay": 1e-4, "batch_size": 128, "loss": "mae"},
+    "fit": {"lr": 2e-3, "weight_decay": 1e-4, "batch_size": 128, "loss": "mae"},
 }
 
 STARTS = {

@@ -36,6 +36,7 @@ from data.table import check_table
 from models.batches import as_tensor
 from models.crossval import Problem, find_seasons, lookback_windows, refit
 from models.training import predict
+from ray_jobs.config import read_yaml
 from ray_jobs.trial import prepare_process
 from search_spaces import FAMILIES, unflatten
 
@@ -126,7 +127,8 @@ def one(
     subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
     sweep_seconds = time.monotonic() - began
     summary = json.loads((folder / family / "summary.json").read_text(encoding="utf8"))
-    best, settings = summary["best"], summary["config"]["search"]
+    best = summary["best"]
+    settings = read_yaml(folder / family / "config.yaml", "--config")["search"]
     began = time.monotonic()
     mse, mae = score(family, frame, time_column, channels, horizon, best, settings)
     return {

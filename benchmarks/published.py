@@ -8,7 +8,8 @@ The protocol (Informer's and LTSF-Linear's data loaders): 12, 4 and 4 months of 
 whose past may reach back before the test part; mean over windows, steps ahead and channels.
 
 Each family is searched by Foldline's own command on the first 8,640 rows alone, its configuration chosen by their
-cross-validation; the validation part is not used at all. The winner is then trained once on all 8,640 rows, for as
+cross-validation; a run does not use the validation part (the lookbacks here and the starting points of the spaces were
+settled with a look at it). The winner is then trained once on all 8,640 rows, for as
 many epochs as its folds needed, and scored once on the test part. What follows -- goes to the searches and wins over
 `SEARCH`: three folds, since the first of five would train on less than a month of windows where lookbacks are long, and
 few epochs, since the learning rate falls over them and windows at stride 1 are much alike.
@@ -36,6 +37,7 @@ from data.table import check_table
 from models.batches import as_tensor
 from models.crossval import Problem, find_seasons, lookback_windows, refit
 from models.training import predict
+from ray_jobs.config import read_yaml
 from ray_jobs.trial import prepare_process
 from search_spaces import FAMILIES, unflatten
 
@@ -126,7 +128,8 @@ def one(
     subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
     sweep_seconds = time.monotonic() - began
     summary = json.loads((folder / family / "summary.json").read_text(encoding="utf8"))
-    best, settings = summary["best"], summary["config"]["search"]
+    best = summary["best"]
+    settings = read_yaml(folder / family / "config.yaml", "--config")["search"]
     began = time.monotonic()
     mse, mae = score(family, frame, time_column, channels, horizon, best, settings)
     return {

@@ -10,7 +10,7 @@ SPACE = {
     },
     "model": {
         "segment": CategoricalDistribution([12, 24, 48]),  # scientific: steps
-        "hidden": CategoricalDistribution([64, 128, 256]),  # nuisance, like all below
+        "hidden": CategoricalDistribution([32, 64, 128]),  # nuisance, like all below
         "dropout": FloatDistribution(0.0, 0.5),
     },
     "fit": {

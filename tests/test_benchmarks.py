@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from ray_jobs import config
+from search_spaces import FAMILIES
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -61,3 +64,12 @@ def test_z_scores_are_of_the_rows_to_fit_on_alone(script):
     assert scaled["OT"][: published.FIT].mean() == pytest.approx(0, abs=1e-9)
     assert scaled["OT"][: published.FIT].std(ddof=0) == pytest.approx(1)
     assert scaled["OT"].iloc[-1] > 100
+
+
+def test_the_published_tables_are_met_by_searches_whose_settings_exist(script):
+    published = script("published")
+    words = [word for flag in published.SEARCH.items() for word in flag]
+    settings = config.parse(words, prog="search", description="")
+    assert (settings.search.metric, settings.validation.folds) == ("mse", 3)
+    assert settings.search.time_budget == pytest.approx(1200)
+    assert set(published.LOOKBACKS) <= set(FAMILIES)

@@ -41,6 +41,7 @@ COLUMNS = {
     "left_over": "left over",
     "other_winner": "other winner or score",
     "seconds_to_recover": "seconds to recover, at most",
+    "commit": "counted at",
 }
 
 
@@ -73,14 +74,21 @@ def _note(row: dict[str, Any]) -> None:
     """Print the row, and put it into the page; rows of earlier runs stay until they are counted again."""
     print(json.dumps(row), flush=True)
     known = {one["fault"]: one for one in (json.loads(RESULTS.read_text()) if RESULTS.exists() else [])}
-    known[row["fault"]] = row
+    known[row["fault"]] = {**row, "commit": _commit()}
     RESULTS.write_text(json.dumps(list(known.values()), indent=1) + "\n")
     (ROOT / "docs" / "reliability.md").write_text(page(list(known.values())))
 
 
+def _commit() -> str:
+    """Of this code; "unknown" outside a checkout."""
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
 def page(rows: list[dict[str, Any]]) -> str:
     head = "| fault | " + " | ".join(COLUMNS.values()) + " |\n|---|" + "---:|" * len(COLUMNS) + "\n"
-    body = "".join(f"| {row['fault']} | " + " | ".join(_cell(row[key]) for key in COLUMNS) + " |\n" for row in rows)
+    cells = [[row["fault"], *(_cell(row.get(key, "before")) for key in COLUMNS)] for row in rows]
+    body = "".join(f"| {' | '.join(each)} |\n" for each in cells)
     versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "optuna"))
     return f"""# Reliability
 
@@ -90,7 +98,7 @@ go on by `--resume`, and holds each against one that nobody disturbed: trials, e
 {head}{body}
 Measured on {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {versions}.
 
-- *n* counts the disturbances that hit a sweep under way.
+- *n* counts the disturbances that hit a sweep under way; *counted at* names the commit.
 - After a signal to the driver every fourth run, and each that was hit behind its search, goes on to its bundle; the
   others to the end of their last trial. All trials, epochs, values and parameters are compared either way.
 - *Acknowledged* is an epoch that stands in the study database, as another process reads it.
@@ -99,7 +107,7 @@ Measured on {os.cpu_count()} cores, {platform.system()}, Python {platform.python
 """
 
 
-def _cell(value: float) -> str:
+def _cell(value: float | str) -> str:
     return f"{value:.1f}" if isinstance(value, float) else str(value)
 
 

@@ -86,7 +86,7 @@ def proof(model, graph, past, statistics):
 
 
 @pytest.fixture(scope="module")
-def bundle(graph, proof, past, tmp_path_factory):
+def bundle(graph, model, proof, past, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundles") / "lstm"
     write(folder, graph, model, proof, past)
     return folder
@@ -300,20 +300,20 @@ def test_the_vectors_reproduce(bundle, past, model):
     assert answer_of(model, inputs) == pytest.approx(outputs, rel=1e-5)
 
 
-def test_a_bundle_replaces_the_one_before(copied, graph, proof, past):
+def test_a_bundle_replaces_the_one_before(copied, graph, model, proof, past):
     (copied / "stray").touch()
     write(copied, graph, model, proof, past, {**CARD, "name": "newer"})
     assert {file.name for file in copied.iterdir()} == FILES and verify(copied)["name"] == "newer"
 
 
-def test_a_bundle_that_cannot_be_written_leaves_the_one_before(copied, graph, proof, past):
+def test_a_bundle_that_cannot_be_written_leaves_the_one_before(copied, graph, model, proof, past):
     before = {file.name: file.read_bytes() for file in copied.iterdir()}
     with pytest.raises(TypeError, match="JSON"):
         write(copied, graph, model, proof, past, {**CARD, "seed": object()})
     assert {file.name: file.read_bytes() for file in copied.iterdir()} == before
 
 
-def test_a_metric_that_is_undefined_is_null(copied, graph, proof, past):
+def test_a_metric_that_is_undefined_is_null(copied, graph, model, proof, past):
     write(copied, graph, model, proof, past, {**CARD, "seed": float("nan")})
     assert Predictor(copied).card["seed"] is None
 

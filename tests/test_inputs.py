@@ -119,7 +119,7 @@ def test_constant_and_known_columns_are_scaled_by_their_train_rows_alone(normali
     model = probe(normalisation)
     model(past=PAST, ahead=AHEAD)
     assert model.network.seen[0, :, 1:].tolist() == [[1, 1], [0, 1]]  # the plan's own, and a size that does not vanish
-    first = {"none": [1, 2], "last": [-1, 0], "mean_std": [-1, 1]}[normalisation]
+    first = {"none": [1, 2], "last": [-1, 0], "mean_std": [-1, 1], "last_std": [-2, 0]}[normalisation]
     assert model.network.seen[0, :, 0].tolist() == pytest.approx(first, abs=1e-4)
 
 

@@ -38,6 +38,7 @@ from models.words import Embedding
 
 LIMIT = 30.0
 FARTHEST = 1e4
+STILL = 1e-5**0.5  # what a window without variance is divided by, in train standard deviations
 NORMALISATIONS = ("none", "last", "mean_std", "last_std")
 Normalisation = Literal["none", "last", "mean_std", "last_std"]
 NO_FEATURES = Features()
@@ -379,7 +380,7 @@ class Forecaster(nn.Module):
         mean_B1F = x_BLF.sum(dim=1, keepdim=True) / count
         variance = torch.where(valid_BLF, x_BLF - mean_B1F, 0.0).square().sum(dim=1, keepdim=True) / count
         shift_B1F = mean_B1F if self.normalisation == "mean_std" else self._last(x_BLF, valid_BLF)
-        return shift_B1F, (variance + 1e-5).sqrt()
+        return shift_B1F, (variance + STILL**2).sqrt()
 
     @staticmethod
     def _last(x_BLF: Tensor, valid_BLF: Tensor) -> Tensor:

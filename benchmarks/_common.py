@@ -25,7 +25,7 @@ from data.samples import SAMPLES, read_sample
 from data.table import check_table
 from models import lstm
 from models.crossval import Problem, find_seasons
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.training import Config as FitConfig
 from search_spaces import unflatten
 

@@ -57,7 +57,8 @@ def write_bundle(
     np.savez(new / "weights.npz", **arrays)
     some = part(inputs, np.arange(count(inputs))[:: max(1, count(inputs) // VECTORS)][:VECTORS])
     session = open_session(graph)
-    outputs = {name: _lists(answers(session, some, count(some), name)) for name in (OUTPUT, *extras)}
+    found = answers(session, some, count(some), (OUTPUT, *extras))
+    outputs = {name: _lists(each) for name, each in found.items()}
     shapes = {each.name: each.shape[1:] for each in session.get_outputs()}
     _write_json(
         new / "vectors.json", {"inputs": {name: _lists(each) for name, each in some.items()}, "outputs": outputs}

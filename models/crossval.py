@@ -28,12 +28,13 @@ from data.windows import future_values
 from models import training
 from models.baselines import find_season, last_known
 from models.batches import Inputs, Windows, as_tensor
-from models.features import Features
+from models.features import NO_FEATURES, Features
 from models.fourier import Waves
-from models.heads import Heads
+from models.heads import VALUE_ALONE, Heads
 from models.layout import Layout
 from models.metrics import METRICS, known_metrics, mase_scale, selection
-from models.preprocess import NO_FEATURES, VALUE_ALONE, Forecaster, Statistics
+from models.preprocess import Forecaster
+from models.scaling import Statistics
 from models.training import Answers, Epoch, Training, draw_seed, predict
 
 Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value

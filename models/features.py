@@ -86,6 +86,9 @@ class Features:
         return tuple(f"{columns[i]} {kind} {n}" for kind, n in self.each for i in self.columns)
 
 
+NO_FEATURES = Features()
+
+
 def compute(raw_BTF: Tensor, scaled_BTF: Tensor, features: Features) -> tuple[Tensor, Tensor]:
     """All features (B, T - R, P) and whether each is known, of rows R, R + 1, ... of `raw` and of the same rows scaled.
 

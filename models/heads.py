@@ -91,3 +91,6 @@ class Heads:
             classes = (change > self.band).long() - (change < -self.band).long() + 1
             return classes, torch.ones_like(change, dtype=torch.bool)
         return (change > 0).long(), change != 0
+
+
+VALUE_ALONE = Heads()

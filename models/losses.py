@@ -128,6 +128,9 @@ class Objective:
 
 def _mean_weight(objective: Objective, train: Windows) -> float:
     """Of all train windows, in float64, so that every worker divides by the same number."""
+    column = train.weights(torch.arange(len(train)))
+    if objective.weighting != "volatility" and column is not None:
+        return float(column.double().mean()) or 1.0
     total = 0.0
     for index in torch.arange(len(train)).split(1024):
         inputs, _ = train.gather(index)

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.head_metrics import HEAD_METRICS, precision_recall_f1
-from models.heads import Heads
+from models.heads import VALUE_ALONE, Heads
 from models.metric import Axis, Float64s, Floats, Given, Metric, mean_of
 
-VALUE_ALONE = Heads()
 Others = Mapping[str, Floats]  # what heads besides the value answered: "direction" (N, H, [K,] C), "quantiles"
 NO_OTHERS: Others = MappingProxyType({})
 

@@ -16,7 +16,7 @@ from data.windows import future_values
 from models import baselines
 from models.baselines import last_known
 from models.crossval import Problem, segment_starts
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.training import Answers
 
 _MOST = 4096  # train windows that rates and errors are taken from, evenly spread

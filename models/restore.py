@@ -16,7 +16,8 @@ from models.export import Average
 from models.features import Features
 from models.heads import Heads
 from models.layout import Layout
-from models.preprocess import Forecaster, Statistics
+from models.preprocess import Forecaster
+from models.scaling import Statistics
 
 Arrays = Mapping[str, NDArray[Any]]
 

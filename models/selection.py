@@ -23,7 +23,8 @@ from data.windows import future_values
 from models.baselines import last_known
 from models.crossval import Problem, fit_statistics, segment_starts
 from models.features import over_table
-from models.preprocess import LIMIT, only_rows
+from models.preprocess import LIMIT
+from models.scaling import only_rows
 from models.training import draw_seed
 
 Way = Literal["importance", "permutation"]

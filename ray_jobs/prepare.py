@@ -25,7 +25,7 @@ from models.features import Features
 from models.heads import Heads
 from models.metrics import METRICS
 from models.naive import naive_answers
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.selection import Way, rank
 from ray_jobs.params import check_keep
 from ray_jobs.schedulers import NEEDS_CHECKPOINTS

@@ -22,7 +22,7 @@ from models.export import OUTPUT, export_onnx
 from models.extras import extras
 from models.metrics import METRICS
 from models.naive import naive_answers
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.signature import Signature
 from models.training import Answers
 from models.uncertainty import Coverage, coverage, has_dropout, sample
@@ -88,10 +88,9 @@ def ship(
             raise ProofError(_first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
-        predicted = {
-            name: np.concatenate([answers(session, _inputs(problem, takes, p, rows), _BATCH, name) for p in parts])
-            for name in (OUTPUT, *problem.heads.extras)
-        }
+        names = (OUTPUT, *problem.heads.extras)
+        answered = [answers(session, _inputs(problem, takes, part, rows), _BATCH, names) for part in parts]
+        predicted = {name: np.concatenate([each[name] for each in answered]) for name in names}
         scores = FoldScore(problem, final).every(predicted)
         dropout = _dropout_coverage(model, problem, takes, rows)
         write_bundle(

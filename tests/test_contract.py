@@ -18,7 +18,8 @@ from data.words import words_of
 from models import crossval, training
 from models.batches import Windows
 from models.export import OUTPUT, export_onnx
-from models.preprocess import NORMALISATIONS, Forecaster, Statistics
+from models.preprocess import NORMALISATIONS, Forecaster
+from models.scaling import Statistics
 from search_spaces import FAMILIES, flatten, load, unflatten
 from tests.builders import (
     make_model,

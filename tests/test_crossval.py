@@ -12,7 +12,7 @@ import torch
 
 from data.folds import Fold, Split
 from models.crossval import CrossValidation, FoldScore, build, find_seasons, refit, segment_starts
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.training import Training, draw_seed, predict
 from tests.builders import equal, make_params, make_problem, make_table, scripted, weights
 

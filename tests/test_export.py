@@ -23,7 +23,7 @@ from models import validation
 from models.bundle import VECTORS
 from models.export import Average, export_onnx
 from models.predictor import BundleError, Predictor, verify
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.validation import BATCHES, edge_rows, prove
 from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_table, some_windows
 

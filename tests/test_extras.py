@@ -11,7 +11,7 @@ import torch
 from models.export import Average, export_onnx
 from models.extras import explain, extras
 from models.predictor import Predictor
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.validation import prove
 from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_table, some_windows
 

@@ -14,7 +14,8 @@ from data.errors import InputError
 from models.crossval import CrossValidation, build, fit_statistics, lookback_windows
 from models.export import export_onnx
 from models.features import Features, compute, over_table
-from models.preprocess import NORMALISATIONS, Forecaster, Statistics
+from models.preprocess import NORMALISATIONS, Forecaster
+from models.scaling import Statistics
 from ray_jobs import config, prepare
 from tests.builders import make_params, make_problem, make_table, some_windows
 

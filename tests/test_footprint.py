@@ -13,7 +13,7 @@ import torch
 
 from models.crossval import build
 from models.memory import kept_bytes, trial_bytes
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from ray_jobs import bookkeeping, cluster, footprint
 from ray_jobs.bookkeeping import Endings, Halt
 from ray_jobs.footprint import PROCESS_BYTES, trial_memory

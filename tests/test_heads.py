@@ -16,7 +16,8 @@ from models.extras import explain
 from models.heads import Heads
 from models.naive import naive_answers
 from models.predictor import Predictor
-from models.preprocess import NORMALISATIONS, Statistics
+from models.preprocess import NORMALISATIONS
+from models.scaling import Statistics
 from models.training import predict
 from models.validation import prove
 from search_spaces import FAMILIES

@@ -27,7 +27,8 @@ from models.export import export_onnx
 from models.layout import Layout
 from models.memory import trial_bytes
 from models.predictor import BundleError, Predictor
-from models.preprocess import LIMIT, NORMALISATIONS, Forecaster, Statistics
+from models.preprocess import LIMIT, NORMALISATIONS, Forecaster
+from models.scaling import Statistics
 from models.validation import prove
 from models.words import Embedding, encode, input_names
 from ray_jobs import config, prepare
@@ -434,6 +435,8 @@ def test_a_column_may_have_the_name_of_a_value_inside_the_graph(rich: Problem, t
     inside = next(node.output[0] for node in onnx.load(tmp_path / "plain.onnx").graph.node)
     words = {inside: rich.table.categories["kind"], "place": rich.table.categories["place"]}
     export_onnx(model, tmp_path / "model.onnx", example(rich, LOOKBACK, 2), metadata={}, words=words)
+    names = [put.name for put in onnx.load(tmp_path / "model.onnx").graph.input]
+    assert len(names) == len(set(names)) and names[-2:] == [inside, "place"]
 
 
 # --- the configuration

@@ -12,7 +12,8 @@ import torch
 from models.batches import Windows
 from models.heads import Heads
 from models.losses import LOSSES, WEIGHTINGS, Objective
-from models.preprocess import Forecaster, Statistics
+from models.preprocess import Forecaster
+from models.scaling import Statistics
 from models.training import Config
 from tests.builders import make_model, make_problem, make_training, some_windows
 

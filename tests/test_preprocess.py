@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from models.layout import PLAIN
-from models.preprocess import FARTHEST, LIMIT, NORMALISATIONS, Forecaster, Statistics
+from models.preprocess import FARTHEST, LIMIT, NORMALISATIONS, Forecaster
+from models.scaling import Statistics
 
 NAN, INF = math.nan, math.inf
 

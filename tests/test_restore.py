@@ -77,7 +77,7 @@ def test_an_average_comes_back_whole(problem):
 @pytest.fixture(scope="module")
 def bundle(problem, tmp_path_factory):
     """Of an LSTM with dropout, and what it answers of 40 windows."""
-    from models.preprocess import Statistics
+    from models.scaling import Statistics
     from models.validation import prove
 
     model = make_model("lstm", problem, input__keep=1, model__dropout=0.4, random_weights=True).eval()

@@ -21,7 +21,7 @@ from models.export import export_onnx
 from models.features import Features
 from models.layout import PLAIN
 from models.memory import trial_bytes
-from models.preprocess import Statistics
+from models.scaling import Statistics
 from models.selection import rank
 from ray_jobs import config, prepare, ship
 from ray_jobs.params import check_select

@@ -15,7 +15,8 @@ from torch import nn
 
 from models import parallel
 from models.batches import Windows
-from models.preprocess import Forecaster, Statistics
+from models.preprocess import Forecaster
+from models.scaling import Statistics
 from models.training import Config, draw_seed, predict
 from search_spaces import FAMILIES
 from tests.builders import equal, make_model, make_params, make_problem, make_training, scripted, some_windows, weights

@@ -1,10 +1,11 @@
-"""The final training, through Ray Train: one configuration on everything before the holdout, 1..N workers."""
+"""The final training, through Ray Train: configurations on everything before the holdout, on 1..N workers."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +24,36 @@ from ray_jobs.sweep import MAX_FAILURES, HaltedError
 from ray_jobs.trial import prepare_process
 from search_spaces import unflatten
 
-WEIGHTS_FILE = "weights.pt"
+FOLDER = "final"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Final:
+    """One training: a family's configuration, trained for `epochs` of the `max_epochs` that its schedule spans."""
+
+    family: str
+    params: Mapping[str, Any]  # flat
+    trial: int  # whose random draws it takes
+    epochs: int
+    max_epochs: int
 
 
 def train_final(
-    problem: Problem,
-    family: str,
-    params: Mapping[str, Any],
-    *,
-    trial: int,
-    max_epochs: int,
-    epochs: int,
-    resources: Resources,
-    workers: int,
-    folder: Path,
-) -> Forecaster:
-    """The model after `epochs` of the `max_epochs` that its schedule spans; `params` are flat. Files go to `folder`.
+    problem: Problem, finals: Sequence[Final], *, resources: Resources, workers: int, folder: Path
+) -> list[Forecaster]:
+    """The trained models, one after the other on the same workers, whose start takes longer than many a training.
 
     N workers take the same steps as one (see models.parallel): gloo between CPUs, nccl between GPUs. A worker that dies
-    is started again, from the first epoch, which gives the same model; HaltedError where that does not help.
+    is started again, from the first epoch, which gives the same models; HaltedError where that does not help. Files go
+    to `folder`/final.
     """
     cluster.hear_often()
-    name = f"final-{family}"
-    shutil.rmtree(folder / name, ignore_errors=True)  # Ray Train would go on from what a torn one says
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)  # Ray Train would go on from what a torn one says
     trainer = TorchTrainer(
         _work,
         train_loop_config={
             "problem": ray.put(problem),
-            "family": family,
-            "params": {**params, "fit.max_epochs": max_epochs},
-            "trial": trial,
-            "epochs": epochs,
+            "finals": [asdict(final) for final in finals],
             "cpus": resources.cpus_per_trial,
         },
         scaling_config=ScalingConfig(
@@ -62,17 +62,26 @@ def train_final(
             resources_per_worker=_per_worker(resources),
         ),
         run_config=RunConfig(
-            name=name, storage_path=str(folder), failure_config=FailureConfig(max_failures=MAX_FAILURES)
+            name=FOLDER, storage_path=str(folder), failure_config=FailureConfig(max_failures=MAX_FAILURES)
         ),
     )
     try:
         result = trainer.fit()
     except TrainingFailedError as error:
-        raise HaltedError(f"the final training of {family} failed: {_cause(error)}") from error
-    model = build(problem, family, unflatten(params), fit_statistics(problem, problem.split.final))
+        families = ", ".join(final.family for final in finals)
+        raise HaltedError(f"the final training of {families} failed: {_cause(error)}") from error
+    statistics, models = fit_statistics(problem, problem.split.final), []
     with result.checkpoint.as_directory() as checkpoint:
-        model.load_state_dict(torch.load(Path(checkpoint) / WEIGHTS_FILE, weights_only=True, map_location="cpu"))
-    return model.eval()
+        for place, final in enumerate(finals):
+            model = build(problem, final.family, unflatten(final.params), statistics)
+            file = Path(checkpoint) / _weights(place)
+            model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
+            models.append(model.eval())
+    return models
+
+
+def _weights(place: int) -> str:
+    return f"weights-{place}.pt"
 
 
 def _cause(error: BaseException) -> str:
@@ -93,15 +102,24 @@ def _work(config: dict[str, Any]) -> None:
     prepare_process(config["cpus"])
     problem: Problem = ray.get(config["problem"])
     device = ray.train.torch.get_device()
-    training = refit(problem, config["family"], unflatten(config["params"]), trial=config["trial"], device=device)
-    for epoch in training.epochs():
-        last = epoch.number == config["epochs"] or epoch.last
-        metrics = {"epoch": epoch.number, "train_loss": epoch.train_loss, "seconds": epoch.train_seconds}
-        if not last or parallel.rank() > 0:
-            ray.train.report(metrics)
-        else:
-            with tempfile.TemporaryDirectory() as folder:
-                torch.save(training.model.state_dict(), Path(folder) / WEIGHTS_FILE)
-                ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-        if last:
-            return
+    finals = config["finals"]
+    with tempfile.TemporaryDirectory() as folder:
+        for place, final in enumerate(finals):
+            params = unflatten({**final["params"], "fit.max_epochs": final["max_epochs"]})
+            training = refit(problem, final["family"], params, trial=final["trial"], device=device)
+            for epoch in training.epochs():
+                last = epoch.number == final["epochs"] or epoch.last
+                if last:
+                    torch.save(training.model.state_dict(), Path(folder) / _weights(place))
+                whole = last and place == len(finals) - 1 and parallel.rank() == 0
+                ray.train.report(
+                    {
+                        "family": final["family"],
+                        "epoch": epoch.number,
+                        "train_loss": epoch.train_loss,
+                        "seconds": epoch.train_seconds,
+                    },
+                    checkpoint=Checkpoint.from_directory(folder) if whole else None,
+                )
+                if last:
+                    break

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,21 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-import yaml
 from rich.console import Console
 
 from data.errors import InputError, nearest
-from models.bundle import no_nan
 from models.crossval import Problem, n_ranked, reads_targets_alone
 from models.crossval import family as family_module
-from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, tables
-from ray_jobs.compare import compare_families
+from ray_jobs import cluster, config, display, interrupt, output, prepare, run_folder, tables
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.params import check_fixed, check_select, head_weights
-from ray_jobs.report.write import write_report
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
@@ -43,7 +37,7 @@ from ray_jobs.ship import ProofError
 from ray_jobs.study import StudyBook, open_book
 from ray_jobs.suggest import points
 from ray_jobs.sweep import HaltedError, Swept, sweep
-from ray_jobs.winner import NoWinnerError, Winner, crown
+from ray_jobs.winner import Finalist, NoWinnerError, Winner, crown, finalist, models
 from search_spaces import FAMILIES, unflatten
 
 
@@ -132,11 +126,9 @@ def _search(
                 books.append(_book(settings, problem, run, family, families, resume=resume))
                 opened.callback(books[-1].close)
             run.begun = True
-            _announce(out, problem, prepare.source(settings).full, run)
-            swept, winners = [], []
-            for book in books:
-                swept.append(_sweep(settings, problem, book, run, out))
-                winners.append(_crown(settings, problem, book, swept[-1], run, out))
+            output.announce(out, problem, prepare.source(settings).full, run)
+            swept, finalists, without = _finalists(settings, problem, books, run, out)
+            winners, unproven = _winners(settings, problem, finalists, run, out)
             summary = tables.summary(
                 settings,
                 problem,
@@ -144,11 +136,16 @@ def _search(
                 books,
                 swept,
                 winners,
+                without | unproven,
                 started=started,
                 wall_seconds=time.monotonic() - clock,
             )
-            _write(run, problem, books, winners, summary, out)
-        say(out, run, summary)
+            output.leave(run, problem, books, winners, summary, out)
+        output.say(out, run, summary)
+        if unproven:
+            raise ProofError("; ".join(unproven.values()))
+        if without:
+            raise NoWinnerError("; ".join(without.values()))
         _check_failed(settings, run, summary)
         return run.path
 
@@ -254,107 +251,49 @@ def _sweep(settings: Config, problem: Problem, book: StudyBook, run: RunFolder, 
         progress.stop()
 
 
-def _crown(settings: Config, problem: Problem, book: StudyBook, swept: Swept, run: RunFolder, out: Console) -> Winner:
-    doing = f"{book.family}: training the winner on everything before the holdout, exporting and proving it"
+def _finalists(
+    settings: Config, problem: Problem, books: Sequence[StudyBook], run: RunFolder, out: Console
+) -> tuple[list[Swept], list[Finalist], dict[str, str]]:
+    """Each family's sweep and its best trial; of a family without one, why."""
+    swept, finalists, without = [], [], {}
+    for book in books:
+        swept.append(_sweep(settings, problem, book, run, out))
+        try:
+            finalists.append(finalist(settings, problem, book, swept[-1]))
+        except NoWinnerError as error:
+            without[book.family] = str(error)
+    if not finalists:
+        raise NoWinnerError("; ".join(without.values()))
+    return swept, finalists, without
+
+
+def _winners(
+    settings: Config, problem: Problem, finalists: Sequence[Finalist], run: RunFolder, out: Console
+) -> tuple[list[Winner], dict[str, str]]:
+    """Each finalist trained, proven and written; of one that failed its proof, how."""
+    winners, without = [], {}
+    names = ", ".join(best.family for best in finalists)
+    with _busy(out, f"{names}: training the best configuration on everything before the holdout"):
+        trained = models(settings, problem, finalists, run.path)
+    for best, model in zip(finalists, trained, strict=True):
+        with _busy(out, f"{best.family}: exporting and proving it"):
+            try:
+                winners.append(crown(settings, problem, best, model, run))
+            except ProofError as error:
+                without[best.family] = str(error)
+    if not winners:
+        raise ProofError("; ".join(without.values()))
+    return winners, without
+
+
+@contextmanager
+def _busy(out: Console, doing: str) -> Iterator[None]:
     if out.is_terminal:
         with out.status(doing):
-            return crown(settings, problem, book, swept, run)
-    out.print(doing, soft_wrap=True)
-    return crown(settings, problem, book, swept, run)
-
-
-def _write(
-    run: RunFolder,
-    problem: Problem,
-    books: list[StudyBook],
-    winners: list[Winner],
-    summary: dict[str, Any],
-    out: Console,
-) -> None:
-    run.write_table("trials.parquet", tables.trials_table(books))
-    run.write_table("curves.parquet", tables.curves_table(books))
-    parts = [w.out_of_fold.assign(family=w.family) for w in winners]
-    run.write_table("oof.parquet", pd.concat(parts, ignore_index=True))
-    run.write_table("holdout.parquet", tables.holdout_table(problem, winners))
-    run.write_json("summary.json", summary)
-    _keep_study(run, books)
-    for winner in winners:
-        text = yaml.safe_dump(no_nan(winner.as_dict()), sort_keys=False)
-        run.write_text(f"best-{winner.family}.yaml", text)
-        if winner.family == summary["family"]:
-            run.write_text("best.yaml", text)
-    try:
-        write_report(run.path)
-    except InputError as error:  # such as a table too large to read again: the run itself is whole
-        print(f"note: no report was written: {error}", file=sys.stderr)
-    compare_families(run, out)
-    leftovers = [each for each in run.path.glob("*-*") if each.is_dir() and each.name.startswith(("sweep-", "final-"))]
-    for leftover in leftovers:
-        _keep_failures(run, leftover)
-    run.write_text("DONE", "")
-    for leftover in leftovers:  # the states: needed until the run is done
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _keep_study(run: RunFolder, books: list[StudyBook]) -> None:
-    """A study that lies in a database elsewhere is copied into the folder, which then explains itself without it."""
-    elsewhere = [book for book in books if book.url != run.study_url]
-    if elsewhere:
-        (run.path / "study.db").unlink(missing_ok=True)
-    for book in elsewhere:
-        book.copy_to(run.study_url)
-
-
-def _keep_failures(run: RunFolder, folder: Path) -> None:
-    """Move the tracebacks of failed trials to failures/<family>, where they stay."""
-    files = list(folder.glob("failures/*.txt"))
-    for file in files:
-        target = run.path / "failures" / folder.name.partition("-")[2]
-        target.mkdir(parents=True, exist_ok=True, mode=0o700)
-        file.replace(target / file.name)
-
-
-def _announce(out: Console, problem: Problem, source: str, run: RunFolder) -> None:
-    table = problem.table
-    series = f", {len(table.series_names)} series" if len(table.series_names) > 1 else ""
-    out.print(f"data: {source}: {len(table.values):,} rows{series}, {table.calendar.name}", soft_wrap=True)
-    ahead = [f"{name} (known ahead)" if i in table.future else name for i, name in enumerate(table.names)]
-    out.print(f"targets: {', '.join(table.targets)}; inputs: {', '.join(ahead)}", soft_wrap=True)
-    for notice in table.notices:
-        out.print(f"note: {notice}", soft_wrap=True, markup=False)
-    out.print(f"run: {run.path}", soft_wrap=True)
-
-
-def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
-    """The end of a run in the terminal: leaderboard, warnings, proof, efficiency, where everything lies."""
-    metric = summary["metric"]
-    display.show_leaderboard(out, summary["leaderboard"], metric=metric["name"], unit=metric["unit"])
-    better = tables.beaten_by(summary["leaderboard"], summary["family"], metric)
-    if better:
-        naive = " and ".join(better)
-        out.print(
-            f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is",
-            soft_wrap=True,
-        )
-    for name in summary["on_bounds"]:
-        family = name.partition(":")[0]
-        out.print(
-            f"note: the best {name} lies on its bound: widen its range in search_spaces/{family}.py and search again",
-            soft_wrap=True,
-        )
-    for family, error in summary["onnx_error"].items():
-        costs = summary["costs"][family]
-        out.print(
-            f"{family}: ONNX equals PyTorch within {error:.1e} standard deviations of the target; one row takes "
-            f"{costs['latency_p50_ms']:.2f} ms, the file {costs['size_bytes'] / 1024:.0f} KiB",
-            soft_wrap=True,
-        )
-    out.print(
-        f"search {summary['search_seconds']:.0f} s, efficiency {summary['efficiency']:.2f} "
-        f"({summary['training_seconds']:.0f} training seconds on {summary['cores']} cores)",
-        soft_wrap=True,
-    )
-    out.print(f"report: {run.path / 'report.html'}\nbundle: {run.bundle(summary['family'])}", soft_wrap=True)
+            yield
+    else:
+        out.print(doing, soft_wrap=True)
+        yield
 
 
 if __name__ == "__main__":

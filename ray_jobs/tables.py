@@ -68,7 +68,7 @@ def curves_table(books: list[StudyBook]) -> pd.DataFrame:
 def holdout_table(problem: Problem, winners: list[Winner]) -> pd.DataFrame:
     """Every winner's and baseline's predictions on the holdout."""
     parts = []
-    named = {w.family: w.shipped.predicted for w in winners} | naive_answers(problem, problem.split.final)
+    named = {w.finalist.family: w.shipped.predicted for w in winners} | naive_answers(problem, problem.split.final)
     for name, predicted in named.items():
         frame = predictions(problem, problem.split.final.valid, predicted)
         frame.insert(0, "model", name)
@@ -80,11 +80,11 @@ def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]
     """Winners and baselines by cross-validated score, best first."""
     rows = [
         {
-            "name": w.family,
+            "name": w.finalist.family,
             "kind": "model",
-            "cv_mean": w.value,
-            "cv_std": w.std,
-            "folds": w.folds,
+            "cv_mean": w.finalist.value,
+            "cv_std": w.finalist.std,
+            "folds": w.finalist.folds,
             "holdout": w.shipped.holdout,
         }
         for w in winners
@@ -115,7 +115,7 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
     by_step: dict[str, Any] = {}
     by_target: dict[str, Any] = {}
     naive = naive_answers(problem, fold)
-    for name, answers in ({w.family: w.shipped.predicted for w in winners} | naive).items():
+    for name, answers in ({w.finalist.family: w.shipped.predicted for w in winners} | naive).items():
         # Over several targets, errors by step are in standard deviations, so that their mean means something.
         scales = each.scales if problem.table.n_targets > 1 else np.ones(1)
         steps = [
@@ -149,7 +149,7 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
         whole["directions"] = [
             row
             for winner in winners
-            for row in direction_rows(problem, winner.family, winner.shipped.predicted, naive["mean"], each)
+            for row in direction_rows(problem, winner.finalist.family, winner.shipped.predicted, naive["mean"], each)
         ]
     return whole
 
@@ -199,17 +199,19 @@ def summary(
     books: list[StudyBook],
     swept: list[Swept],
     winners: list[Winner],
+    without: Mapping[str, str],
     *,
     started: datetime,
     wall_seconds: float,
 ) -> dict[str, Any]:
     """What summary.json holds. Efficiency is training seconds, summed over actors, by cores x search seconds.
 
-    Training seconds are those of optimiser steps; validation is counted by itself.
+    Training seconds are those of optimiser steps; validation is counted by itself. `without` tells why a family has no
+    winner.
     """
     rows = leaderboard(problem, winners)
     sign = 1.0 if problem.minimise else -1.0
-    best = min(winners, key=lambda w: sign * w.value)
+    best = min(winners, key=lambda w: sign * w.finalist.value)
     curves = [epoch for book in books for trial in book.finished() for epoch in epochs(trial)]
     workers = config.resources.workers_per_trial  # they train side by side; an epoch tells rank 0's seconds
     training = workers * sum(epoch["train_seconds"] for epoch in curves)
@@ -220,16 +222,16 @@ def summary(
         {
             "format": 1,
             "name": config.name,
-            "family": best.family,
+            "family": best.finalist.family,
             "metric": metric_card(problem),
             "seed": problem.seed,
-            "best": best.as_dict(),
-            "winners": {w.family: w.as_dict() for w in winners},
+            "best": best.finalist.as_dict(),
+            "winners": {w.finalist.family: w.finalist.as_dict() for w in winners},
             "leaderboard": rows,
             "holdout": holdout_summary(problem, winners),
-            "onnx_error": {w.family: w.shipped.proof.error for w in winners},
-            "costs": {w.family: w.shipped.proof.costs for w in winners},
-            "dropout": {w.family: asdict(w.shipped.dropout) for w in winners if w.shipped.dropout},
+            "onnx_error": {w.finalist.family: w.shipped.proof.error for w in winners},
+            "costs": {w.finalist.family: w.shipped.proof.costs for w in winners},
+            "dropout": {w.finalist.family: asdict(w.shipped.dropout) for w in winners if w.shipped.dropout},
             "folds": [
                 {"name": fold.name, "train_spans": fold.train_spans, "valid_spans": fold.valid_spans}
                 for fold in (*problem.split.folds, problem.split.final)
@@ -241,8 +243,9 @@ def summary(
             "wall_seconds": wall_seconds,
             "cores": cluster.cores(),
             "efficiency": training / (cluster.cores() * searching),
-            "on_bounds": [f"{w.family}: {name}" for w in winners for name in w.on_bounds],
-            "notices": table.notices,
+            "on_bounds": [f"{w.finalist.family}: {name}" for w in winners for name in w.finalist.on_bounds],
+            "notices": [*table.notices, *(f"{family} has no winner: {why}" for family, why in without.items())],
+            "without_winner": dict(without),
             "versions": cluster.versions(),
             "git_commit": ship.git_commit(),
             "started": started.isoformat(timespec="seconds"),
@@ -260,7 +263,7 @@ def summary(
                 name: [problem.inputs[i] for i in order] for name, order in problem.rankings.items()
             },
             "steps": problem.steps.tolist(),
-            "lookback": best.params["window.lookback"],
+            "lookback": best.finalist.params["window.lookback"],
         }
     )
     return whole

@@ -22,7 +22,7 @@ from data.errors import InputError, nearest
 from models.bundle import no_nan
 from models.crossval import n_ranked
 from ray_jobs import cluster, config, display, interrupt, prepare, run_folder, ship
-from ray_jobs.final import train_final
+from ray_jobs.final import FOLDER, Final, train_final
 from ray_jobs.params import check_keep, check_values, with_head_weights
 from ray_jobs.search import exit_codes
 from ray_jobs.settings import Config
@@ -77,17 +77,14 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
         run.write_text("config.yaml", config.to_yaml(settings))
         out.print(f"run: {run.path}", soft_wrap=True)
         out.print(f"{family}: {chosen['epochs']} epochs on {workers} worker(s)")
-        model = train_final(
-            problem,
-            family,
-            params,
+        final = Final(
+            family=family,
+            params=params,
             trial=chosen.get("trial", 0),
-            max_epochs=max(settings.search.max_epochs, chosen["epochs"]),
             epochs=chosen["epochs"],
-            resources=resources,
-            workers=workers,
-            folder=run.path,
+            max_epochs=max(settings.search.max_epochs, chosen["epochs"]),
         )
+        [model] = train_final(problem, [final], resources=resources, workers=workers, folder=run.path)
         shipped = ship.ship(
             model,
             problem,
@@ -102,7 +99,7 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
             "summary.json",
             no_nan({"family": family, "holdout": shipped.holdout, "onnx_error": shipped.proof.error}),
         )
-        shutil.rmtree(run.path / f"final-{family}", ignore_errors=True)
+        shutil.rmtree(run.path / FOLDER, ignore_errors=True)
         run.write_text("DONE", "")
         metric = problem.metric
         out.print(f"holdout {metric} {shipped.holdout[metric]:.6g} {ship.unit(problem)}; bundle: {run.bundle(family)}")

@@ -1,10 +1,11 @@
-"""The best trial of a sweep, made whole: out-of-fold predictions, the final model, the bundle."""
+"""The best trial of each sweep, made whole: out-of-fold predictions, the final models, the bundles."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from models.crossval import CrossValidation, Problem
 from models.export import Average
 from ray_jobs import ship
 from ray_jobs.checkpoints import Checkpoints
-from ray_jobs.final import train_final
+from ray_jobs.final import Final, train_final
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.settings import Config
 from ray_jobs.ship import Shipped
@@ -25,9 +26,13 @@ from ray_jobs.trial import prepare_process
 from search_spaces import at_edge, unflatten
 
 
+class NoWinnerError(Exception):
+    """No trial of a family has a score: one line says why."""
+
+
 @dataclass(frozen=True, kw_only=True)
-class Winner:
-    """A family's best configuration and what became of it."""
+class Finalist:
+    """The best trial of a family's sweep."""
 
     family: str
     trial: int
@@ -35,19 +40,30 @@ class Winner:
     std: float
     folds: list[float]
     epochs: int
-    params: dict[str, Any]
-    kind: str  # "refit" or "average"
+    params: dict[str, Any]  # flat
     out_of_fold: pd.DataFrame
-    shipped: Shipped
+    average: nn.Module | None  # of its folds' models; None where a model is trained on all of their rows
     on_bounds: list[str]
+
+    @property
+    def kind(self) -> str:
+        return "refit" if self.average is None else "average"
 
     def as_dict(self) -> dict[str, Any]:
         names = ("family", "trial", "value", "std", "folds", "epochs", "params", "kind")
         return {name: getattr(self, name) for name in names}
 
 
-def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: RunFolder) -> Winner:
-    """Take the best trial of a study: out-of-fold predictions, final model, bundle. ProofError as `ship` raises it."""
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """A finalist whose model has been proven, and has left as a bundle."""
+
+    finalist: Finalist
+    shipped: Shipped
+
+
+def finalist(config: Config, problem: Problem, book: StudyBook, swept: Swept) -> Finalist:
+    """The best trial of a study, its fold models brought back and their predictions made; NoWinnerError."""
     best = book.best()
     if best is None:
         raise NoWinnerError(_why_none(config, book))
@@ -55,43 +71,56 @@ def crown(config: Config, problem: Problem, book: StudyBook, swept: Swept, run: 
     whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
     cv = CrossValidation(problem, book.family, whole, trial=best.number)
     _restore(cv, swept.states(best.number), epochs(best), config.resources.cpus_per_trial)
-    folds = [float(value) for value in epochs(best)[-1]["folds"]]
-    n_epochs = max(1, round(float(np.median(epochs(best)[-1]["best_epochs"]))))
+    last = epochs(best)[-1]
+    folds = [float(value) for value in last["folds"]]
     out_of_fold = []
     for fold, predicted in zip(problem.split.folds, cv.predict_folds(), strict=True):
         frame = predictions(problem, fold.valid, predicted)
         frame.insert(0, "fold", int(fold.name))
         out_of_fold.append(frame)
-    kind = _kind(config, problem)
-    model = (
-        _refit(config, problem, book.family, params, trial=best.number, epochs=n_epochs, run=run)
-        if kind == "refit"
-        else Average(t.model for t in cv.trainings)
+    return Finalist(
+        family=book.family,
+        trial=best.number,
+        value=float(ending(best)["value"]),
+        std=spread(folds),
+        folds=folds,
+        epochs=max(1, round(float(np.median(last["best_epochs"])))),
+        params=params,
+        out_of_fold=pd.concat(out_of_fold, ignore_index=True),
+        average=Average(t.model for t in cv.trainings) if _averages(config, problem) else None,
+        on_bounds=at_edge(params, book.ranges),
     )
-    value, std = float(ending(best)["value"]), spread(folds)
+
+
+def models(config: Config, problem: Problem, finalists: Sequence[Finalist], folder: Path) -> list[nn.Module]:
+    """What each finalist ships: the average of its folds' models, or one that is trained on all of their rows."""
+    finals = [
+        Final(family=f.family, params=f.params, trial=f.trial, epochs=f.epochs, max_epochs=config.search.max_epochs)
+        for f in finalists
+        if f.average is None
+    ]
+    resources = config.resources
+    trained = iter(
+        train_final(problem, finals, resources=resources, workers=resources.workers_per_trial, folder=folder)
+        if finals
+        else []
+    )
+    return [next(trained) if f.average is None else f.average for f in finalists]
+
+
+def crown(config: Config, problem: Problem, best: Finalist, model: nn.Module, run: RunFolder) -> Winner:
+    """The finalist's bundle, proven and written; ProofError as `ship` raises it."""
     shipped = ship.ship(
         model,
         problem,
         config,
-        family=book.family,
-        lookback=params["window.lookback"],
-        folder=run.bundle(book.family),
-        cv={"mean": value, "std": std, "folds": folds},
-        trial={"trial": best.number, "params": params, "epochs": n_epochs, "kind": kind},
+        family=best.family,
+        lookback=best.params["window.lookback"],
+        folder=run.bundle(best.family),
+        cv={"mean": best.value, "std": best.std, "folds": best.folds},
+        trial={"trial": best.trial, "params": best.params, "epochs": best.epochs, "kind": best.kind},
     )
-    return Winner(
-        family=book.family,
-        trial=best.number,
-        value=value,
-        std=std,
-        folds=folds,
-        epochs=n_epochs,
-        params=params,
-        kind=kind,
-        out_of_fold=pd.concat(out_of_fold, ignore_index=True),
-        shipped=shipped,
-        on_bounds=at_edge(params, book.ranges),
-    )
+    return Winner(finalist=best, shipped=shipped)
 
 
 def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:
@@ -118,10 +147,6 @@ def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, An
         print(f"note: the folds scored {shown[0]} in the search, and {shown[1]} trained again", file=sys.stderr)
 
 
-class NoWinnerError(Exception):
-    """No trial of a family has a score: one line says why."""
-
-
 def _why_none(config: Config, book: StudyBook) -> str:
     failed = [t for t in book.finished() if ending(t)["state"] == "failed"]
     if failed:
@@ -131,23 +156,8 @@ def _why_none(config: Config, book: StudyBook) -> str:
     return f"search.time_budget={budget} ended before the first epoch of {book.family}; give more seconds"
 
 
-def _kind(config: Config, problem: Problem) -> str:
+def _averages(config: Config, problem: Problem) -> bool:
+    """Early walk-forward folds have seen too little for their models to be averaged."""
     if config.export.winner != "auto":
-        return config.export.winner
-    return "refit" if problem.split.scheme in ("walk_forward", "sliding") else "average"
-
-
-def _refit(
-    config: Config, problem: Problem, family: str, params: Mapping[str, Any], *, trial: int, epochs: int, run: RunFolder
-) -> nn.Module:
-    return train_final(
-        problem,
-        family,
-        params,
-        trial=trial,
-        max_epochs=config.search.max_epochs,
-        epochs=epochs,
-        resources=config.resources,
-        workers=config.resources.workers_per_trial,
-        folder=run.path,
-    )
+        return config.export.winner == "average"
+    return problem.split.scheme not in ("walk_forward", "sliding")

@@ -1,4 +1,7 @@
-"""All tests, in two processes at once: those that start Ray, and the others. With arguments: pytest, as it is."""
+"""All tests, in processes side by side: what starts Ray waits more than it works. With arguments: pytest, as it is.
+
+The sweeps that are disturbed on purpose, the other tests that start Ray, and those that start none.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest"]
+APART = {
+    "disturbed sweeps": ["tests/faults"],
+    "tests without Ray": ["-m", "not ray", "--ignore=tests/faults"],
+}
+SHOWN = ["-m", "ray", "--ignore=tests/faults"]  # as it goes; the others when they have ended
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
-    with tempfile.TemporaryFile("w+", encoding="utf8") as output:
-        other = [*PYTEST, "-m", "not ray", "-o", "cache_dir=.pytest_cache/other"]
-        with subprocess.Popen(other, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, text=True) as beside:
-            print("tests that start Ray; the others run beside them", flush=True)
-            code = subprocess.run([*PYTEST, "-m", "ray"], cwd=ROOT).returncode
-            beside.wait()
-        output.seek(0)
-        print("the other tests", output.read(), sep="\n", flush=True)
-    return code or beside.returncode
+    codes = []
+    with tempfile.TemporaryDirectory() as folder:
+        beside = {}
+        for name, words in APART.items():
+            with (Path(folder) / name).open("wb") as output:
+                cache = f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"
+                command = [*PYTEST, *words, "-o", cache]
+                beside[name] = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        print(f"tests with Ray; {' and '.join(APART)} run beside them", flush=True)
+        codes.append(subprocess.run([*PYTEST, *SHOWN], cwd=ROOT).returncode)
+        for name, process in beside.items():
+            codes.append(process.wait())
+            print(name, (Path(folder) / name).read_text("utf8", "replace"), sep="\n", flush=True)
+    return max(codes, key=abs)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from ray.tune import Callback
 
 from ray_jobs import cluster, prepare
-from ray_jobs.final import train_final
+from ray_jobs.final import Final, train_final
 from ray_jobs.schedulers import Replayable, make
 from ray_jobs.study import StudyBook, ending, epochs
 from search_spaces import load
@@ -106,21 +106,12 @@ def test_a_torn_leftover_of_the_final_training_does_not_stop_the_next_one(
     connected: None, table: Path, tmp_path: Path
 ) -> None:
     """Ray Train writes what it would go on from in place: a death may leave it empty."""
-    leftover = tmp_path / "final-linear"
+    leftover = tmp_path / "final"
     leftover.mkdir()
     (leftover / "checkpoint_manager_snapshot.json").touch()
     config = settings(table, tmp_path, *FLAGS)
     problem = prepare.problem(prepare.complete(config))
     params = {**load("linear").default, "window.lookback": 24}
-    model = train_final(
-        problem,
-        "linear",
-        params,
-        trial=0,
-        max_epochs=1,
-        epochs=1,
-        resources=config.resources,
-        workers=1,
-        folder=tmp_path,
-    )
+    final = Final(family="linear", params=params, trial=0, epochs=1, max_epochs=1)
+    [model] = train_final(problem, [final], resources=config.resources, workers=1, folder=tmp_path)
     assert model.n_targets == 1

@@ -14,10 +14,14 @@ import pytest
 import yaml
 from torch import Tensor, nn
 
+from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
-from ray_jobs import cluster, compare, config, search, ship, train
+from ray_jobs import cluster, compare, config, search, ship, train, winner
+from ray_jobs.settings import Config
+from ray_jobs.ship import ProofError
 from ray_jobs.study import ending, epochs
+from ray_jobs.winner import Finalist, Winner
 from search_spaces import load
 from tests.sweeps import run_sweep, settings
 
@@ -83,9 +87,31 @@ def test_time_that_is_spent_ends_a_sweep_with_what_it_has(table: Path, tmp_path:
     assert book.best() is not None
 
 
-def test_a_run_leaves_everything_that_explains_it(table: Path, tmp_path: Path, capsys: Any) -> None:
+def crown_but(family: str) -> Any:
+    def crowned(config: Config, problem: Problem, best: Finalist, *rest: Any) -> Winner:
+        if best.family == family:
+            raise ProofError(f"{family} differs")
+        return winner.crown(config, problem, best, *rest)
+
+    return crowned
+
+
+def test_a_run_leaves_everything_that_explains_it(
+    table: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flags = ["--trials", "3", "--max-epochs", "3", "--name", "whole"]
-    run = search.search(settings(table, tmp_path, *flags), ["linear", "lstm"])
+    with monkeypatch.context() as patch:  # a graph of one family that would not answer as PyTorch does
+        patch.setattr(search, "crown", crown_but("linear"))
+        with pytest.raises(ProofError, match="linear differs"):
+            search.search(settings(table, tmp_path, *flags), ["linear", "lstm"])
+    run = tmp_path / "whole"
+    assert [file.name for file in (run / "bundles").iterdir()] == ["lstm"]
+    assert list(json.loads((run / "summary.json").read_text())["winners"]) == ["lstm"]
+    assert "linear has no winner: linear differs" in (run / "report.html").read_text()
+    assert not (run / "DONE").exists()
+    assert list(run.glob("sweep-linear/checkpoints/*/*")), "what was trained is kept for the one who goes on"
+
+    assert run == search.search(settings(table, tmp_path, *flags), ["linear", "lstm"], resume=True)
     names = {file.name for file in run.iterdir()}
     assert names == {
         "config.yaml", "study.db", "trials.parquet", "curves.parquet", "oof.parquet", "holdout.parquet",

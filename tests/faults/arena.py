@@ -234,7 +234,7 @@ class Sweep:
         return [
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
-            if path.name.startswith((".", "sweep-", "final-", "study.db-"))
+            if path.name == "final" or path.name.startswith((".", "sweep-", "study.db-"))
         ]
 
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data.errors import InputError
-from ray_jobs.report.compared import COLUMNS, Comparison, read_comparison
+from ray_jobs.report.compared import Comparison, read_comparison
 from ray_jobs.report.comparison import comparison_page
 from ray_jobs.report.page import number
 from ray_jobs.run_folder import RunFolder
@@ -77,15 +77,15 @@ def compare_families(run: RunFolder, out: Console) -> None:
 
 def show(to: Console, comparison: Comparison) -> None:
     """The table, in a terminal with the best of each column bold, elsewhere plain; then the best in words."""
-    best = {column.name: comparison.best(column) for column in COLUMNS}
+    best = {column.name: comparison.best(column) for column in comparison.columns}
     table = Table(box=box.SIMPLE_HEAD if to.is_terminal else None, padding=(0, 0, 0, 1), pad_edge=False)
     table.add_column("model", vertical="bottom")
-    for column in COLUMNS:
+    for column in comparison.columns:
         head = f"{column.words} {column.unit}".strip().replace(" ", "\n")
         table.add_column(Text(head), justify="right", no_wrap=True, vertical="bottom")
     for row in comparison.rows:
         cells = [Text(row.label, style="bold" if row.kind == "model" else "")]
-        for column in COLUMNS:
+        for column in comparison.columns:
             value = row.values[column.name]
             style = "bold green" if row in best[column.name] else ""
             cells.append(Text(number(value) if math.isfinite(value) else "-", style=style))

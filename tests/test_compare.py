@@ -71,7 +71,7 @@ def make_bundle(folder: Path, scores: tuple[float | None, ...], *, latency: floa
 
 
 def held(scores: tuple[float | None, ...]) -> dict[str, float | None]:
-    return {column.name: score for column, score in zip(SCORES, scores, strict=True)}
+    return {column.name: score for column, score in zip(SCORES[: len(scores)], scores, strict=True)}
 
 
 def printed(path: Path, *, terminal: bool = False) -> str:
@@ -125,6 +125,13 @@ def test_a_baseline_that_is_better_is_named_as_one(tmp_path: Path) -> None:
         "rmse last value (a baseline), mae lstm and last value (a baseline), mape last value (a baseline), "
         "direction mean (a baseline)"
     )
+
+
+def test_the_direction_head_is_a_column_beside_the_sign_of_the_value(tmp_path: Path) -> None:
+    winners = {"lstm": (2.0, 1.0, 3.0, 0.75, 0.5), "tcn": (2.5, 2.0, 4.0, 0.25, 0.625)}
+    compared = read_comparison([make_run(tmp_path / "a", winners)])
+    assert compared.frame()["direction_accuracy"].tolist()[:2] == [0.5, 0.625]
+    assert compared.sentence().endswith("direction lstm, direction head tcn")
 
 
 def test_a_column_without_a_value_has_no_best(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ training_seconds      of every trial of the family's search, stopped and failed 
                       is machine time; the final training of the winner is not in it
 latency_p50_ms, latency_p95_ms   of one window on one thread, as the bundle's validation.json has measured it
 size_kib              of model.onnx
-rmse, mae, mape, directional_accuracy   on the holdout, of the exported file's own answers
+rmse, mae, mape, directional_accuracy, direction_accuracy   on the holdout, of the exported file's own answers; the
+                      fourth judges the sign of the value's change, the last the direction head
 
 A number that is not known, or not defined, is NaN. Baselines cost nothing, so they have scores alone.
 """
@@ -48,8 +49,8 @@ SCORES = (  # directions as models/metrics.py has them, which would load torch
     Column(name="mae", words="mae"),
     Column(name="mape", words="mape", unit="%"),
     Column(name="directional_accuracy", words="direction", unit="share right", minimise=False),
+    Column(name="direction_accuracy", words="direction head", unit="share right", minimise=False),
 )
-COLUMNS = COSTS + SCORES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,19 @@ class Comparison:
         return f"unit of {self.targets[0]}" if len(self.targets) == 1 else "standard deviations, mean over targets"
 
     @property
+    def costs(self) -> list[Column]:
+        return [column for column in COSTS if self.best(column)]
+
+    @property
+    def scores(self) -> list[Column]:
+        """Those that a row has, such as the direction head's."""
+        return [column for column in SCORES if self.best(column)]
+
+    @property
+    def columns(self) -> list[Column]:
+        return self.costs + self.scores
+
+    @property
     def models(self) -> list[Row]:
         return [row for row in self.rows if row.kind == "model"]
 
@@ -95,13 +109,19 @@ class Comparison:
     def sentence(self) -> str:
         """ "best: rmse lstm, mae lstm and tcn, mape drift (a baseline)": of every column that has a best."""
         said = []
-        for column in COLUMNS:
+        for column in self.columns:
             labels = [row.label + (" (a baseline)" if row.kind == "baseline" else "") for row in self.best(column)]
             said += [f"{column.words} {' and '.join(labels)}"] if labels else []
         return f"best: {', '.join(said)}"
 
     def frame(self) -> pd.DataFrame:
-        return pd.DataFrame([{"run": row.run, "name": row.name, "kind": row.kind, **row.values} for row in self.rows])
+        names = [column.name for column in self.columns]
+        return pd.DataFrame(
+            [
+                {"run": row.run, "name": row.name, "kind": row.kind, **{name: row.values[name] for name in names}}
+                for row in self.rows
+            ]
+        )
 
 
 def read_comparison(paths: Sequence[Path], *, done: bool = True) -> Comparison:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ray_jobs.report.charts import GREY, MARKERS, MODELS, Chart, layout, log_ticks, metric_label, numbers, plain
-from ray_jobs.report.compared import COLUMNS, COSTS, SCORES, Column, Comparison
+from ray_jobs.report.compared import Column, Comparison
 from ray_jobs.report.page import bold_best, cells, chart, escape, listing, page, section, table
 
 _CAPTION = (
@@ -37,8 +37,8 @@ def comparison_page(comparison: Comparison) -> str:
 
 
 def _table(comparison: Comparison) -> str:
-    columns = [bold_best(comparison.values(column), column.minimise) for column in COLUMNS]
-    head = [f"<tr>{cells(['', *(escape(_label(column)) for column in COLUMNS)], tag='th')}</tr>"]
+    columns = [bold_best(comparison.values(column), column.minimise) for column in comparison.columns]
+    head = [f"<tr>{cells(['', *(escape(_label(column)) for column in comparison.columns)], tag='th')}</tr>"]
     body = []
     for i, row in enumerate(comparison.rows):
         tag = "" if row.kind == "model" else '<span class="tag">baseline</span>'
@@ -54,7 +54,7 @@ def by_latency(comparison: Comparison) -> Chart:
     known = [latency for latency in latencies if latency > 0] or [1.0]
     low, high = min(known) / 2, max(known) * 2
     traces: list[tuple[Column, Chart]] = []
-    for column in SCORES:
+    for column in comparison.scores:
         for row in comparison.models:
             trace: Chart = {"type": "scatter", "mode": "markers", "name": plain(row.label)}
             trace |= {"x": numbers([row.values["latency_p50_ms"]]), "y": numbers([row.values[column.name]])}
@@ -84,7 +84,7 @@ def bars(comparison: Comparison) -> Chart:
     }
     traces = [
         (column, {**trace, "name": plain(_label(column)), "x": numbers(comparison.values(column))})
-        for column in (*SCORES, *COSTS)
+        for column in (*comparison.scores, *comparison.costs)
     ]
     rows = {"type": "category", "autorange": "reversed", "ticksuffix": "  "}
     drawn = layout(x=" ", xaxis={"rangemode": "tozero"}, yaxis=rows, showlegend=False)

@@ -306,20 +306,23 @@ class CrossValidation:
         )
 
 
-def refit(problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu") -> Training:
+def refit(
+    problem: Problem, name: str, params: Params, *, trial: int, member: int = 0, device: torch.device | str = "cpu"
+) -> Training:
     """A training on everything before the holdout, without validation: the caller takes as many epochs as it wants.
 
-    Fold 0 in the seeds: the folds count from 1.
+    Each `member` of an average has seeds of its own: as fold 0 would, then as the folds behind the last one.
     """
     device = torch.device(device)
     fold = problem.split.final
-    torch.manual_seed(draw_seed(problem.seed, trial, 0, 0))
+    number = len(problem.split.folds) + member if member else 0
+    torch.manual_seed(draw_seed(problem.seed, trial, number, 0))
     return Training(
         build(problem, name, params, fit_statistics(problem, fold)).to(device),
         lookback_windows(problem, as_tensor(problem.table.values).to(device), fold.train, params["window"]["lookback"]),
         None,
         training.Config(**params["fit"]),
-        seeds=_Seeds(problem.seed, trial, 0),
+        seeds=_Seeds(problem.seed, trial, number),
     )
 
 

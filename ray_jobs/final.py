@@ -14,10 +14,11 @@ import ray.train
 import torch
 from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
+from torch import nn
 
 from models import parallel
 from models.crossval import Problem, build, fit_statistics, refit
-from models.preprocess import Forecaster
+from models.export import Average
 from ray_jobs import cluster
 from ray_jobs.settings import Resources
 from ray_jobs.sweep import MAX_FAILURES, HaltedError
@@ -29,18 +30,19 @@ FOLDER = "final"
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """One training: a family's configuration, trained for `epochs` of the `max_epochs` that its schedule spans."""
+    """A family's configuration, trained for `epochs` of the `max_epochs` that its schedule spans."""
 
     family: str
     params: Mapping[str, Any]  # flat
     trial: int  # whose random draws it takes
     epochs: int
     max_epochs: int
+    members: int = 1  # trained with random draws of their own, and averaged
 
 
 def train_final(
     problem: Problem, finals: Sequence[Final], *, resources: Resources, workers: int, folder: Path
-) -> list[Forecaster]:
+) -> list[nn.Module]:
     """The trained models, one after the other on the same workers, whose start takes longer than many a training.
 
     N workers take the same steps as one (see models.parallel): gloo between CPUs, nccl between GPUs. A worker that dies
@@ -70,18 +72,22 @@ def train_final(
     except TrainingFailedError as error:
         families = ", ".join(final.family for final in finals)
         raise HaltedError(f"the final training of {families} failed: {_cause(error)}") from error
-    statistics, models = fit_statistics(problem, problem.split.final), []
     with result.checkpoint.as_directory() as checkpoint:
-        for place, final in enumerate(finals):
-            model = build(problem, final.family, unflatten(final.params), statistics)
-            file = Path(checkpoint) / _weights(place)
-            model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
-            models.append(model.eval())
-    return models
+        return [_trained(problem, final, place, Path(checkpoint)) for place, final in enumerate(finals)]
 
 
-def _weights(place: int) -> str:
-    return f"weights-{place}.pt"
+def _trained(problem: Problem, final: Final, place: int, folder: Path) -> nn.Module:
+    statistics, members = fit_statistics(problem, problem.split.final), []
+    for member in range(final.members):
+        model = build(problem, final.family, unflatten(final.params), statistics)
+        state = torch.load(folder / _weights(place, member), weights_only=True, map_location="cpu")
+        model.load_state_dict(state)
+        members.append(model.eval())
+    return members[0] if len(members) == 1 else Average(members).eval()
+
+
+def _weights(place: int, member: int) -> str:
+    return f"weights-{place}-{member}.pt"
 
 
 def _cause(error: BaseException) -> str:
@@ -102,19 +108,20 @@ def _work(config: dict[str, Any]) -> None:
     prepare_process(config["cpus"])
     problem: Problem = ray.get(config["problem"])
     device = ray.train.torch.get_device()
-    finals = config["finals"]
+    trainings = [(place, final, m) for place, final in enumerate(config["finals"]) for m in range(final["members"])]
     with tempfile.TemporaryDirectory() as folder:
-        for place, final in enumerate(finals):
+        for number, (place, final, member) in enumerate(trainings, start=1):
             params = unflatten({**final["params"], "fit.max_epochs": final["max_epochs"]})
-            training = refit(problem, final["family"], params, trial=final["trial"], device=device)
+            training = refit(problem, final["family"], params, trial=final["trial"], member=member, device=device)
             for epoch in training.epochs():
                 last = epoch.number == final["epochs"] or epoch.last
                 if last:
-                    torch.save(training.model.state_dict(), Path(folder) / _weights(place))
-                whole = last and place == len(finals) - 1 and parallel.rank() == 0
+                    torch.save(training.model.state_dict(), Path(folder) / _weights(place, member))
+                whole = last and number == len(trainings) and parallel.rank() == 0
                 ray.train.report(
                     {
                         "family": final["family"],
+                        "member": member,
                         "epoch": epoch.number,
                         "train_loss": epoch.train_loss,
                         "seconds": epoch.train_seconds,

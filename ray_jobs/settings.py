@@ -175,6 +175,8 @@ class Export(Section):
     winner: Literal["auto", "refit", "average"] = "auto"
     """refit: one model on all rows before the holdout; average: the fold models in one graph; auto: refit after
     walk_forward and sliding, else average"""
+    members: Annotated[int, Field(ge=1, le=100)] = 1
+    """of a refit: so many models, each with random draws of its own, averaged in one graph"""
     tolerance: Annotated[float, Field(gt=0)] = 1e-5
     """the largest error of the graph against PyTorch, in standard deviations of the target"""
 
@@ -192,3 +194,18 @@ class Config(Section):
     search: Search = Search()
     resources: Resources = Resources()
     export: Export = Export()
+
+    @model_validator(mode="after")
+    def _members(self) -> Config:
+        if self.export.members > 1 and self.averages:
+            raise ValueError(
+                "export.members are trained on all folds' rows; give export.winner=refit, too, or leave it"
+            )
+        return self
+
+    @property
+    def averages(self) -> bool:
+        """Whether the fold models are shipped; of walk-forward folds the early ones have seen too little."""
+        if self.export.winner == "auto":
+            return self.validation.scheme in ("blocked", "grouped")
+        return self.export.winner == "average"

@@ -83,6 +83,7 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
             trial=chosen.get("trial", 0),
             epochs=chosen["epochs"],
             max_epochs=max(settings.search.max_epochs, chosen["epochs"]),
+            members=settings.export.members,
         )
         [model] = train_final(problem, [final], resources=resources, workers=workers, folder=run.path)
         shipped = ship.ship(

@@ -87,7 +87,7 @@ def finalist(config: Config, problem: Problem, book: StudyBook, swept: Swept) ->
         epochs=max(1, round(float(np.median(last["best_epochs"])))),
         params=params,
         out_of_fold=pd.concat(out_of_fold, ignore_index=True),
-        average=Average(t.model for t in cv.trainings) if _averages(config, problem) else None,
+        average=Average(t.model for t in cv.trainings) if config.averages else None,
         on_bounds=at_edge(params, book.ranges),
     )
 
@@ -95,7 +95,14 @@ def finalist(config: Config, problem: Problem, book: StudyBook, swept: Swept) ->
 def models(config: Config, problem: Problem, finalists: Sequence[Finalist], folder: Path) -> list[nn.Module]:
     """What each finalist ships: the average of its folds' models, or one that is trained on all of their rows."""
     finals = [
-        Final(family=f.family, params=f.params, trial=f.trial, epochs=f.epochs, max_epochs=config.search.max_epochs)
+        Final(
+            family=f.family,
+            params=f.params,
+            trial=f.trial,
+            epochs=f.epochs,
+            max_epochs=config.search.max_epochs,
+            members=config.export.members,
+        )
         for f in finalists
         if f.average is None
     ]
@@ -154,10 +161,3 @@ def _why_none(config: Config, book: StudyBook) -> str:
         return f"all {len(failed)} trials of {book.family} failed, the first with: {reason}"
     budget = config.search.time_budget
     return f"search.time_budget={budget} ended before the first epoch of {book.family}; give more seconds"
-
-
-def _averages(config: Config, problem: Problem) -> bool:
-    """Early walk-forward folds have seen too little for their models to be averaged."""
-    if config.export.winner != "auto":
-        return config.export.winner == "average"
-    return problem.split.scheme not in ("walk_forward", "sliding")

@@ -120,6 +120,8 @@ def test_the_final_model_learns_from_every_row_before_the_holdout(problem):
     assert loop.seeds(5) == draw_seed(problem.seed, 3, 0, 5)
     assert [epoch.number for epoch in loop.epochs()] == [1, 2, 3]
     assert {fold.name for fold in problem.split.folds} == {"1", "2"}  # so that 0 is free for it
+    second = refit(problem, "linear", LINEAR, trial=3, member=1)
+    assert second.seeds(5) == draw_seed(problem.seed, 3, 3, 5)
 
 
 # --- draws

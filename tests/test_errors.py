@@ -140,6 +140,12 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
         ["step, hour, is", "leave hour out"],
     ),
     ("an unknown wave", None, [*TARGET, "--features.fourier", "{dya: 1}"], ["features.fourier", "'dya'"]),
+    (
+        "members of an average",
+        None,
+        [*TARGET, "--export.members", "3", "--validation.scheme", "blocked"],
+        ["export.members", "export.winner=refit"],
+    ),
     ("a feature over one step", None, [*TARGET, "--features.averages", "1"], ["features.averages", "got 1"]),
     (
         "a fixed name misspelt",

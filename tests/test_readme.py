@@ -58,9 +58,11 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
         match words:
             case ["make", target]:
                 assert run(["make", "-n", target], ROOT).stdout
-            case ["python", "-m", "ray_jobs.search", *families, "--config", example]:
-                read = config.parse(["--config", str(ROOT / example)], prog="", description="")
-                check_fixed(read, families)  # test_examples.py trains them
+            case ["python", "-m", "ray_jobs.search", *named, "--config", example]:
+                flags = [at for at, word in enumerate(named) if word.startswith("-")]
+                start = flags[0] if flags else len(named)
+                read = config.parse(["--config", str(ROOT / example), *named[start:]], prog="", description="")
+                check_fixed(read, named[:start])  # test_examples.py trains them
                 examples.append(str(read.name))
             case ["python", "benchmarks/risk.py", run_folder]:
                 assert run_folder == f"runs/{examples[-1]}"

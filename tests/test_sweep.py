@@ -11,12 +11,14 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
+import torch
 import yaml
 from torch import Tensor, nn
 
 from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
+from models.torch_predictor import TorchPredictor
 from ray_jobs import cluster, compare, config, search, ship, train, winner
 from ray_jobs.settings import Config
 from ray_jobs.ship import ProofError
@@ -216,11 +218,14 @@ def test_train_ships_one_configuration_with_two_workers(table: Path, tmp_path: P
     params = {**load("lstm").default, "window.lookback": 24}
     best.write_text(yaml.safe_dump({"family": "lstm", "params": params, "epochs": 2}))
     arguments = ["--params", str(best), "--workers", "2", "--data", str(table), "--target", "load", "--horizon", "4"]
+    arguments += ["--export.members", "2"]
     run = train.main([*arguments, "--runs", str(tmp_path), "--name", "trained"])
     assert (run / "DONE").exists()
     card = Predictor(run / "bundles" / "lstm").card
     assert card["winner"]["epochs"] == 2
     assert card["metrics"]["holdout"]["mae"] > 0
+    first, second = TorchPredictor(run / "bundles" / "lstm").model.models
+    assert not torch.equal(first.network.head.weight, second.network.head.weight), "both drew the same numbers"
 
 
 def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Path) -> None:

@@ -45,10 +45,12 @@ def read_columns(
     named: Collection[str],
     words: Collection[str] = (),
     perhaps_words: Collection[str] = (),
+    most_words: int | None = None,
 ) -> Columns:
     """Read `columns`, targets first. Those that are not `named` may be left out when they are of no use.
 
-    `words` are read as words whatever they hold, `perhaps_words` where they hold text.
+    `words` are read as words whatever they hold, `perhaps_words` where they hold text. No column may have more than
+    `most_words`; None: 100, or 1,000 where it is named.
     """
     found: dict[str, _Column] = {}
     left, blank, texts = [], [], []
@@ -64,7 +66,9 @@ def read_columns(
                 raise InputError(f"categorical column {name!r} holds times; name another column")
             read = "times"
         else:
-            read = _read_words(column, name, may_leave=may_leave) if name in (*words, *perhaps_words) else "text"
+            most = (MOST_WORDS if may_leave else MOST_NAMED) if most_words is None else most_words
+            may_be = name in (*words, *perhaps_words)
+            read = _read_words(column, name, may_leave=may_leave, most=most) if may_be else "text"
         if isinstance(read, str):
             left.append(f"{name!r} ({read})")
             continue
@@ -86,7 +90,9 @@ def read_columns(
         )
         if which
     ]
-    values = np.stack([found[name].values for name in names], axis=1)
+    values = np.zeros((len(frame), len(names)), np.float32)
+    for place, name in enumerate(names):
+        values[:, place] = found[name].values
     return Columns(names=tuple(names), values=values, categories=categories, notices=notices)
 
 
@@ -105,7 +111,7 @@ def _read_numbers(numbers: NDArray[np.float64], name: str, *, is_target: bool, m
     return _Column(values=_to_float32(numbers, name), missing=missing)
 
 
-def _read_words(column: pd.Series[Any], name: str, *, may_leave: bool) -> _Column | str:
+def _read_words(column: pd.Series[Any], name: str, *, may_leave: bool, most: int) -> _Column | str:
     """A column of words as their codes, or why it is left out."""
     said = as_words(column)
     known = said[said != MISSING]
@@ -115,13 +121,13 @@ def _read_words(column: pd.Series[Any], name: str, *, may_leave: bool) -> _Colum
             return "text, no two alike" if words else "no value"
         if len(words) == 1:
             return f"constant {words[0][:40]!r}"
-        if len(words) > MOST_WORDS:
+        if len(words) > most:
             return f"text, {len(words)} words"
     if not words:
         raise InputError(f"categorical column {name!r} has no value at all; name another")
-    if len(words) > MOST_NAMED:
+    if len(words) > most:
         raise InputError(
-            f"categorical column {name!r} has {len(words)} words, at most {MOST_NAMED} are taken; write one word for "
+            f"categorical column {name!r} has {len(words)} words, at most {most} are taken; write one word for "
             f"all rare ones, or leave the column out"
         )
     return _Column(values=codes_of(said, words), missing=len(said) - len(known), words=words)

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 
-__all__ = ["read_times"]
+__all__ = ["MISSING_TIME", "holds_times", "read_known_times", "read_times"]
+
+MISSING_TIME = int(np.iinfo(np.int64).min)
 
 ISO = r"^\d{4}-\d\d(-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d+)?)?)?([zZ]|[+-]\d\d(:?\d\d)?)?)?)?$"
+WHOLE_DATE = r"^\d{4}-\d\d-\d\d"  # 2024 alone is a number
 ZONE = r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$"
 
 
@@ -39,6 +42,25 @@ def read_times(column: pd.Series[Any], name: str) -> tuple[NDArray[np.int64], li
         notices.append(f"Times in {name!r} were converted from {column.dtype.tz} to UTC.")
         column = column.dt.tz_convert("UTC").dt.tz_localize(None)
     return _whole(column.to_numpy(), name, notices), notices
+
+
+def holds_times(column: pd.Series[Any]) -> bool:
+    """Whether a column is one of dates or times, or of texts that all look like dates."""
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return True
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    known = column.dropna().astype(str).str.strip()
+    return len(known) > 0 and bool(known.str.match(WHOLE_DATE).all()) and bool(known.str.match(ISO).all())
+
+
+def read_known_times(column: pd.Series[Any], name: str) -> NDArray[np.int64]:
+    """The same as `read_times` for a column in which some are missing: MISSING_TIME."""
+    known = column.notna().to_numpy()
+    times = np.full(len(column), MISSING_TIME, np.int64)
+    if known.any():
+        times[known] = read_times(column[known], name)[0]
+    return times
 
 
 def _whole(times: NDArray[Any], name: str, notices: list[str]) -> NDArray[np.int64]:

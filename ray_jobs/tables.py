@@ -16,8 +16,8 @@ from models.bundle import no_nan
 from models.crossval import FoldScore, Problem
 from models.metrics import METRICS, score, score_by_step
 from models.naive import naive_answers
-from models.training import Answers
 from ray_jobs import cluster, ship
+from ray_jobs.directions import direction_rows
 from ray_jobs.run_folder import predictions
 from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, ending, epochs, spread
@@ -149,43 +149,9 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
         whole["directions"] = [
             row
             for winner in winners
-            for row in direction_rows(problem, winner.finalist.family, winner.shipped.predicted, naive["mean"], each)
+            for row in direction_rows(problem, winner.finalist.family, winner.shipped.predicted, each)
         ]
     return whole
-
-
-def direction_rows(
-    problem: Problem, family: str, answers: Answers, naive: Answers, score: FoldScore
-) -> list[dict[str, Any]]:
-    """For each target and step: how often the direction was right on the holdout, and the most frequent one would be.
-
-    `low` and `high` bound the accuracy, with 95% confidence (Wilson 1927, doi.org/10.1080/01621459.1927.10502953), as
-    if only every h-th window of step h told something new, since the others' futures overlap.
-    """
-    rows = []
-    came, counts = problem.heads.came(score.truth - score.last[:, None])
-    right = (answers["direction"].argmax(axis=3) == came) & counts
-    usual = (naive["direction"].argmax(axis=3) == came) & counts
-    for k, target in enumerate(problem.table.targets):
-        for h, step in enumerate(problem.steps.tolist()):
-            n = int(counts[:, h, k].sum())
-            accuracy, base = (float(each[:, h, k].sum() / n) if n else math.nan for each in (right, usual))
-            low, high = wilson(accuracy, n / step)
-            verdict = "better" if low > base else "worse" if high < base else "not told apart"
-            rows.append(
-                {"family": family, "target": target, "step": step, "windows": n, "accuracy": accuracy}
-                | {"low": low, "high": high, "base_rate": base, "verdict": verdict}
-            )
-    return rows
-
-
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """The bounds of a share that was seen in n independent cases, with 95% confidence; NaN where there are none."""
-    if not n > 0:
-        return math.nan, math.nan
-    z = 1.959964
-    centre, spread = share + z * z / (2 * n), z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
 
 
 def metric_card(problem: Problem) -> dict[str, str]:

@@ -85,14 +85,20 @@ def by_target(run: Run) -> str:
 def directions(run: Run) -> str:
     """How often each winner's direction was right, by target and step, beside the base rate; "" without such a head."""
     found = (run.summary.get("holdout") or {}).get("directions") or []
-    head = ["family", "target", "steps ahead", "right", "95% confidence", "base rate", "windows", "verdict"]
+    head = ["family", "target", "steps ahead", "right", "base rate", "difference, 95% confidence", "windows", "verdict"]
     rows = []
     for row in found:
-        bounds = f"{number(row['low'], digits=3)} to {number(row['high'], digits=3)}"
         told = [escape(row["family"]), escape(row["target"]), str(int(row["step"])), number(row["accuracy"], digits=3)]
-        told += [bounds, number(row["base_rate"], digits=3), f"{int(row['windows']):,}", _VERDICTS[row["verdict"]]]
+        told += [number(row["base_rate"], digits=3), _between(row["low"], row["high"])]
+        told += [f"{int(row['windows']):,}", _VERDICTS[row["verdict"]]]
         rows.append(f"<tr>{cells(told, text=2)}</tr>")
     return table([f"<tr>{cells(head, tag='th', text=2)}</tr>"], rows, kind="tall") if rows else ""
+
+
+def _between(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "too few windows"
+    return f"{number(low, digits=3)} to {number(high, digits=3)}"
 
 
 def dropout(run: Run) -> str:

@@ -99,9 +99,9 @@ def _directions(run: Run) -> list[str]:
     table = tables.directions(run)
     caption = (
         "How often the direction of the change from the last known value was right on the holdout. The base rate is "
-        "that of the direction most frequent in the train rows, answered always. The confidence interval (Wilson) "
-        "counts every h-th window of step h alone, since the others' futures overlap; series that move together make "
-        "it narrower than it should be."
+        "the share of the direction that was most frequent there: no constant answer could have done better. The "
+        "interval is that of the difference, by a block bootstrap over times, since windows that overlap and series "
+        "that move together are no independent cases. Of many verdicts, one in twenty or so comes by chance."
     )
     if not table:
         return []

@@ -76,9 +76,10 @@ class RiskPanel:
         return pd.concat([best for _, best in self.chunks()], ignore_index=True)
 
     def write(self, table: Path, best: Path | None) -> int:
-        """Stream the panel to Parquet files; the number of rows of the table."""
+        """Stream the panel to Parquet files, each whole or not at all; the number of rows of the table."""
         rows = 0
         writers: dict[Path, pq.ParquetWriter] = {}
+        paths = [path for path in (table, best) if path is not None]
         try:
             for parts in self.chunks():
                 rows += len(parts[0])
@@ -86,11 +87,15 @@ class RiskPanel:
                     if path is not None:
                         part = pa.Table.from_pandas(frame, preserve_index=False)
                         if path not in writers:
-                            writers[path] = pq.ParquetWriter(path, part.schema, compression="zstd")
+                            writers[path] = pq.ParquetWriter(_part(path), part.schema, compression="zstd")
                         writers[path].write_table(part)
-        finally:
             for writer in writers.values():
                 writer.close()
+            for path in paths:
+                _part(path).replace(path)
+        finally:
+            for path in paths:
+                _part(path).unlink(missing_ok=True)
         return rows
 
     def _chunk(self, start: int, stop: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -241,6 +246,11 @@ def _columns(
         "month_cosine": np.cos(ahead),
     }
     return {name: values.astype(np.float32) for name, values in columns.items()}
+
+
+def _part(path: Path) -> Path:
+    """Where a file is written before it has its name."""
+    return path.with_name(f".{path.name}.part")
 
 
 def _cycle(month: NDArray[np.int64]) -> Array:

@@ -83,8 +83,9 @@ class Predictor:
         """(H, K), `steps` by `targets`: what follows the last row of `frame`, one series in time order, a step apart.
 
         `ahead` has a row for each of `steps`: what is known of them, and their times where these are not a step apart.
-        ValueError where a column is missing, there are fewer rows than the lookback, or the rows belong to several
-        series (by the column that named them in training).
+        ValueError where a column is missing, there are fewer rows than the lookback, the rows belong to several series
+        (by the column that named them in training), or their times, where the table has that column, are not in order
+        and a step apart: no window of the training crossed a gap.
         """
         series = self.card.get("config", {}).get("data", {}).get("series")
         if series in frame.columns and frame[series].nunique() > 1:
@@ -94,9 +95,26 @@ class Predictor:
         if ahead is not None and len(ahead) != len(self.steps):
             raise ValueError(f"ahead must have a row for each of the {len(self.steps)} steps ahead, got {len(ahead)}")
         last = frame.iloc[-self.lookback :]
+        self._check_steps(last)
         inputs = {name: self._column(name, each, last, ahead) for name, each in self.inputs.items()}
         first: NDArray[np.float32] = self.predict(**{name: values[None] for name, values in inputs.items()})[0]
         return first
+
+    def _check_steps(self, frame: pd.DataFrame) -> None:
+        name = self.card.get("time_column")
+        if name is None or name not in frame.columns:
+            return
+        time, calendar = _seconds(frame, name), Calendar(**self.card["step"])
+        if (np.diff(time) <= 0).any():
+            raise ValueError(f"the rows are not in the order of {name!r}, each time once; sort them")
+        strides = calendar.strides(time)
+        gaps = np.flatnonzero(calendar.is_gap(strides))
+        if len(gaps):
+            place, missing = int(gaps[0]), int(strides[gaps[0]]) - 1
+            raise ValueError(
+                f"steps missing in {name!r} ({calendar.name}) after {np.datetime64(int(time[place]), 's')}: {missing}; "
+                f"put in rows without values, or give {self.lookback} rows without a gap"
+            )
 
     def _column(self, name: str, said: dict[str, Any], frame: pd.DataFrame, ahead: pd.DataFrame | None) -> NDArray[Any]:
         """One input of one window, without the batch, read from tables."""

@@ -11,8 +11,9 @@ channels of a step ahead, H steps ahead, K targets.
 A window's level is taken off what changes in it. Constant columns, words and columns that are known ahead are scaled by
 the train rows alone: the first would vanish, and the last are compared with their own values ahead.
 
-A value that is missing (NaN or infinite) becomes the mean of its column in the train rows. Columns that had missing
-values there also get a flag channel (1 = missing), so that the network can learn what an absence means. What the
+A value that is missing (NaN or infinite) is a zero to the network: the mean of its column in the train rows, or, where
+the window's level is taken off, that level: its last known value, or its mean. Columns that had missing values in the
+train rows also get a flag channel (1 = missing), so that the network can learn what an absence means. What the
 network sees is held within `LIMIT`, in train standard deviations after the window's normalisation, and raw inputs
 within `FARTHEST`: every finite input has a finite answer, and one that float32 can still hold to five digits.
 """

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from models.export import Average
+
 LEVEL = 0.9
 _BATCH = 1024
 
@@ -42,13 +44,16 @@ def has_dropout(model: nn.Module) -> bool:
 def sample(model: nn.Module, inputs: Mapping[str, Tensor], samples: int, *, seed: int = 0) -> NDArray[np.float32]:
     """(S, N, H, K): answers of `model` with its dropout on, in the targets' units; the same for the same seed.
 
+    Of an average each sample is drawn from one of its models, in turn: their mean would scatter less than each of them.
     The model is left as it was, and so is torch's generator.
     """
     n = len(inputs["past"])
+    members = list(model.models) if isinstance(model, Average) else [model]
     with torch.random.fork_rng(devices=[]), _dropping(model), torch.inference_mode():
         torch.manual_seed(seed)
         drawn = [
-            torch.cat([model(**_part(inputs, i)) for i in range(0, n, _BATCH)]).float().cpu() for _ in range(samples)
+            torch.cat([members[s % len(members)](**_part(inputs, i)) for i in range(0, n, _BATCH)]).float().cpu()
+            for s in range(samples)
         ]
     answers: NDArray[np.float32] = torch.stack(drawn).numpy()
     return answers

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from data.errors import InputError, nearest
 from models.crossval import family as family_module
@@ -46,6 +47,35 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
                     _try(space, name, value, max(config.window.lookbacks))
                 except ValueError as error:
                     raise InputError(f"search.fixed: {name} of {space.family}: {error}") from None
+    for space in spaces if config.search.fixed else []:
+        _check_together(space, config.search.fixed, config.window.lookbacks)
+
+
+def _check_together(space: Space, fixed: Mapping[str, Any], lookbacks: Sequence[int]) -> None:
+    """InputError where what is fixed does not go with what is searched: each choice, each end of a range of numbers."""
+    module = family_module(space.family)
+    own = {name: value for name, value in fixed.items() if name in parameters(space.family)}
+    searched = {n: d for n, d in space.ranges.items() if n.startswith("model.") and n not in own}
+    for values in itertools.product(*map(_ends, searched.values())):
+        drawn = dict(zip(searched, values, strict=True))
+        model = unflatten({**space.default, **own, **drawn})["model"]
+        for lookback in {min(lookbacks), max(lookbacks)}:
+            try:
+                module.Config(channels=1, n_steps=1, n_targets=1, lookback=lookback, **model)
+            except ValueError as error:
+                at = ", ".join(f"{name}: {value!r}" for name, value in drawn.items())
+                raise InputError(
+                    f"search.fixed does not go with what is searched of {space.family} ({at}): {error}; fix that, too"
+                ) from None
+
+
+def _ends(d: BaseDistribution) -> Sequence[Any]:
+    match d:
+        case IntDistribution() | FloatDistribution():
+            return d.low, d.high
+        case CategoricalDistribution():
+            return d.choices
+    raise TypeError(f"no ends of a range {d!r}")
 
 
 def _try(space: Space, name: str, value: Any, lookback: int) -> None:

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from data.errors import InputError, nearest
@@ -206,6 +207,9 @@ def unread(book: StudyBook, problem: Problem, lookback: int) -> list[str]:
     """Sentences about what of the data the family's networks, or some of them, do not read."""
     module, said = family_module(book.family), []
     others = problem.table.names[problem.table.n_targets :]
+    holes = bool(np.isnan(problem.table.values[:, : problem.table.n_targets]).any())
+    if reads_targets_alone(book.family) and holes:
+        said.append(f"{book.family} takes a missing value for the level of its window, and is not told that it is one")
     if reads_targets_alone(book.family) and (others or problem.features.each):
         ahead = problem.table.future or problem.waves
         alone = "and what is known ahead; the past of other columns" if ahead else "alone: other columns"

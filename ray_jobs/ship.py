@@ -154,6 +154,7 @@ def _card(
         "task": "forecast",
         "calendar": table.calendar.name,
         "step": {"unit": table.calendar.unit, "step": table.calendar.step},
+        "time_column": table.time_name,
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
         "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
         "metrics": {

@@ -430,3 +430,23 @@ def test_weights_that_leave_a_fold_without_any_are_refused(tmp_path: Path) -> No
     settings = prepare.complete(config.parse([*flags, "--horizon", "2"], prog="", description=""))
     with pytest.raises(InputError, match="every training window of fold 1 weighs 0"):
         prepare.problem(settings)
+
+
+@pytest.mark.parametrize(
+    ("family", "fixed", "words"),
+    [
+        ("attention_lstm", "{model.hidden: 48}", ["attention_lstm (", "model.layers: 3", "fix that, too"]),
+        ("tcn_attention", "{model.filters: 20}", ["tcn_attention (", "model.heads: 8"]),
+        ("tft", "{model.heads: 32}", ["tft (", "model.hidden: 16"]),
+    ],
+)
+def test_what_is_fixed_goes_with_everything_that_is_searched(family, fixed, words):
+    settings = config.parse([*TARGET, "--search.fixed", fixed], prog="", description="")
+    with pytest.raises(InputError) as caught:
+        check_fixed(settings, [family])
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_what_is_fixed_with_all_that_it_depends_on_is_taken():
+    fixed = "{model.hidden: 48, model.layers: 1, model.heads: 4}"
+    check_fixed(config.parse([*TARGET, "--search.fixed", fixed], prog="", description=""), ["attention_lstm"])

@@ -382,6 +382,17 @@ def test_a_table_is_read_with_its_times_and_words(bundle: Path, rich: Problem, m
     assert np.abs(predictor.predict_table(frame, later) - expected).max() > 1e-3
 
 
+def test_a_table_with_a_gap_or_out_of_order_is_refused(bundle: Path, rich: Problem) -> None:
+    origin = int(rich.split.final.train[30])
+    frame, ahead = frame_of(rich, origin), pd.DataFrame({"plan": [1.0, 2, 3]})
+    predictor = Predictor(bundle)
+    at = np.datetime64(int(rich.table.time[origin - 6]), "s")
+    with pytest.raises(ValueError, match=rf"steps missing in 'time' \(hour\) after {at}: 2; put in rows"):
+        predictor.predict_table(frame.drop(index=frame.index[[-5, -4]]), ahead)
+    with pytest.raises(ValueError, match="the rows are not in the order of 'time'"):
+        predictor.predict_table(frame.iloc[::-1], ahead)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an input is missing": ({"ahead": None}, r"input 'ahead' is missing: \(batch, 3 steps, 1 columns\) float32, plan"),
     "an unknown input": ({"aheda": np.zeros(1)}, "no input 'aheda'; it takes past, ahead, time, time_ahead, kind, pla"),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.export import Average
 from models.uncertainty import coverage, has_dropout, interval, sample
 from tests.builders import make_model, make_problem, some_windows
 
@@ -30,6 +31,14 @@ def test_samples_are_drawn_with_dropout_and_without_training():
     assert drawn.shape == (4, 3000, 1, 1) and set(np.unique(drawn)) == {0.0, 2.0}
     assert drawn.mean() == pytest.approx(1.0, abs=0.05)
     assert torch.equal(model.norm.running_mean, before) and not any(m.training for m in model.modules())
+
+
+def test_an_average_scatters_as_its_models_do():
+    """Four independent masks averaged would halve the deviation, which is 1 for answers of 0 or 2."""
+    average = Average([Dropped() for _ in range(4)]).eval()
+    drawn = sample(average, {"past": torch.zeros(3000, 2, 1)}, 8, seed=1)
+    assert set(np.unique(drawn)) == {0.0, 2.0}
+    assert drawn.std() == pytest.approx(1.0, abs=0.02)
 
 
 def test_the_same_seed_draws_the_same_and_moves_no_other_randomness():

@@ -18,6 +18,7 @@ from data.words import words_of
 from models import crossval, training
 from models.batches import Windows
 from models.export import OUTPUT, export_onnx
+from models.features import Features
 from models.preprocess import NORMALISATIONS, Forecaster
 from models.scaling import Statistics
 from search_spaces import FAMILIES, flatten, load, unflatten
@@ -258,12 +259,27 @@ def test_every_input_reaches_the_answer(family, rich, normalisation):
     for name, parameter in model.named_parameters():
         if not (unread and name.startswith("embeddings.")):
             assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
-    for name, values in inputs.items():
-        other = values + 6 * 3600 if name.startswith("time") else torch.where(values == values[0, 0, 0], 60.0, values)
-        with torch.inference_mode():
-            changed = model.eval()(**{**inputs, name: other})
+    others = {f"column {i}": {"past": _other_column(inputs["past"], i, rich)} for i in range(len(rich.table.names))}
+    others |= {name: {name: values + 6 * 3600} for name, values in inputs.items() if name.startswith("time")}
+    others["ahead"] = {"ahead": torch.where(inputs["ahead"].isnan(), 5.0, inputs["ahead"] + 3)}
+    own = {*(f"column {i}" for i in range(TARGETS)), "time_ahead", "ahead"}
+    with torch.inference_mode():
+        before = model.eval()(**inputs)
+        for name, other in others.items():
+            changed = model(**{**inputs, **other})
             assert changed.isfinite().all()
-            assert torch.equal(changed, model(**inputs)) == (unread and name == "time"), name
+            assert torch.equal(changed, before) == (unread and name not in own), name
+
+
+def _other_column(past, i, problem):
+    """One column changed at every second step, since a window's level would swallow a shift; at all where constant."""
+    other, steps = past.clone(), slice(None, None, 1 if i in problem.table.static else 2)
+    if i >= problem.table.n_numbers:
+        words = problem.table.categories[problem.table.names[i]]
+        other[:, steps, i] = (other[:, steps, i] + 1) % (len(words) + 1)
+    else:
+        other[:, steps, i] = torch.where(other[:, steps, i].isnan(), 5.0, other[:, steps, i] + 3)
+    return other
 
 
 def test_nothing_known_of_any_input_has_a_finite_answer(family, rich):
@@ -277,19 +293,24 @@ def test_nothing_known_of_any_input_has_a_finite_answer(family, rich):
             assert model(**inputs).isfinite().all()
 
 
-def test_onnx_equals_torch_for_every_input(family, rich, tmp_path):
+def test_onnx_equals_torch_for_every_input_and_feature(family, rich, tmp_path):
+    """Also at the batches that people send."""
+    features = Features(columns=(0, 2), lags=(1,), averages=(3,), returns=(1,), volatilities=(3,))
+    longer = make_problem(rich.table, lookback=LOOKBACK + features.reach, steps=STEPS, waves=rich.waves)
+    rich = dataclasses.replace(longer, features=features)
     model = make_model(family, rich, input__normalisation="mean_std", random_weights=True).eval()
     words, numbers = rich.table.categories, rich.table.n_numbers
+    rows = LOOKBACK + features.reach
     file = tmp_path / "model.onnx"
     export_onnx(model, file, crossval.example(rich, LOOKBACK, 2), metadata={}, words=words)
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
     assert [(put.name, put.type, put.shape[1:]) for put in session.get_inputs()] == [
-        ("past", "tensor(float)", [LOOKBACK, numbers]),
+        ("past", "tensor(float)", [rows, numbers]),
         ("ahead", "tensor(float)", [len(STEPS), 1]),
-        ("time", "tensor(int64)", [LOOKBACK]),
+        ("time", "tensor(int64)", [rows]),
         ("time_ahead", "tensor(int64)", [len(STEPS)]),
-        ("kind", "tensor(string)", [LOOKBACK]),
-        ("place", "tensor(string)", [LOOKBACK]),
+        ("kind", "tensor(string)", [rows]),
+        ("place", "tensor(string)", [rows]),
     ]
     inputs = some_windows(rich).gather(torch.arange(20))[0]
     inputs["past"][-1, :, numbers] = 0

@@ -36,6 +36,35 @@ def test_the_tcn_sees_as_many_steps_as_its_formula_says(kernel, layers, steps):
 
 
 @pytest.mark.parametrize("norm", ["weight", "layer"])
+@pytest.mark.parametrize(("kernel", "layers"), [(3, 4), (5, 5)])
+def test_the_tcn_answers_to_the_first_step_that_it_sees_and_to_none_before(norm, kernel, layers):
+    config = tcn.Config(**SIZES | {"lookback": 300}, kernel=kernel, layers=layers, filters=4, norm=norm, dropout=0.0)
+    steps = tcn.receptive_field(config)
+    model = tcn.Model(config).double()
+    for parameter in model.parameters():
+        parameter.data.abs_()
+    past = windows(1, 300).abs().double()
+    with torch.inference_mode():
+        before = model(past)
+        for place, reaches in ((300 - steps, True), (300 - steps - 1, False)):
+            other = past.clone()
+            other[:, place] += 1e6
+            assert torch.equal(model(other), before) != reaches
+
+
+def test_the_named_starting_points_are_those_of_their_sources():
+    """Units and heads of the attention LSTM, 64-32 and so on by halving; filters, layers and kernel of the TCN."""
+    starts = load("attention_lstm").starts
+    sizes = {n: (s["model.hidden"], s["model.layers"], s["model.heads"]) for n, s in starts.items()}
+    assert sizes == {"lightweight": (64, 2, 2), "default": (128, 2, 4), "deep": (256, 3, 8)}
+    model = attention_lstm.Model(attention_lstm.Config(**SIZES, hidden=256, layers=3, heads=8))
+    assert [layer.hidden_size for layer in model.modules() if isinstance(layer, torch.nn.LSTM)] == [256, 128, 64]
+    starts = load("tcn").starts
+    sizes = {n: (s["model.filters"], s["model.layers"], s["model.kernel"]) for n, s in starts.items()}
+    assert sizes == {"lightweight": (32, 4, 3), "default": (64, 5, 5), "deep": (128, 6, 7)}
+
+
+@pytest.mark.parametrize("norm", ["weight", "layer"])
 @pytest.mark.parametrize("lookback", [1, 2, 3, 61, 96, 301])
 def test_the_thinned_tcn_answers_as_the_dilated_one(norm, lookback):
     config = tcn.Config(**SIZES, kernel=5, layers=5, filters=8, norm=norm, dropout=0.0)

@@ -64,6 +64,17 @@ def test_waves_equal_pandas_and_numpy() -> None:
     assert np.abs(found - expected).max() < 2e-6
 
 
+def test_waves_of_week_and_year_follow_the_calendar_of_people() -> None:
+    times = pd.date_range("1969-01-01", "2040-01-01", freq="31h").as_unit("s")
+    found = fourier.compute(torch.from_numpy(times.to_numpy().astype(np.int64))[None], ((7 * DAY, 1), (YEAR, 1)))[0]
+    clock = (times.hour / 24).to_numpy()
+    # The week's wave starts where 1970 did, on a Thursday; the year's, a mean one, keeps to within a day and a half.
+    week = 2 * np.pi * ((times.day_of_week.to_numpy() - 3) % 7 + clock) / 7
+    assert np.abs(found[:, :2].numpy() - np.stack([np.sin(week), np.cos(week)], axis=1)).max() < 2e-6
+    year = 2 * np.pi * (times.day_of_year.to_numpy() - 1 + clock) / 365.2425
+    assert np.abs(found[:, 2:].numpy() - np.stack([np.sin(year), np.cos(year)], axis=1)).max() < 2 * np.pi * 1.5 / 365
+
+
 def test_a_year_of_a_far_century_loses_no_digit() -> None:
     late = torch.tensor([[10_000_000_000 * 31_556_952 + 31_556_952 // 4]])  # a quarter of a year, long after float64
     assert fourier.compute(late, ((YEAR, 1),))[0, 0].tolist() == pytest.approx([1, 0], abs=1e-6)

@@ -9,6 +9,7 @@ Its row is printed as one line of JSON.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -41,7 +42,9 @@ def interrupt_driver(judge: Judge, n: int, rng: random.Random) -> Row:
 
 def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.Signals, code: int) -> Row:
     """At an instant drawn over the whole of the search and what follows it."""
-    for i in range(n):
+    for i in itertools.count():
+        if row.n == n:
+            break
         name = f"{number.name.lower()}-{i}"
         sweep = judge.arena.begin(name)
         at = rng.randrange(len(judge.values) + 3)  # after so many epochs; the last ones lie in the final training
@@ -148,12 +151,15 @@ def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
         sweep.send(signal.SIGKILL)
         sweep.end(-signal.SIGKILL)
         spoiled = spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
-        before = sweep.acknowledged()
+        before, ended, to_the_end = sweep.acknowledged(), sweep.ended(), i % 4 == 0
         twice = row.epochs_twice  # what a spoiled state held is trained again: that is counted in its own way
-        judge.go_on(row, name, before, to_the_end=i % 4 == 0)
+        judge.go_on(row, name, before, to_the_end=to_the_end)
         row.epochs_twice = twice
         said = sweep.said()  # one file for both
-        row.corrupted_accepted += sum(f"{path.parent.name}/{path.name} cannot be used" not in said for path in spoiled)
+        for path in spoiled:  # those that must be read: of trials that go on, and of the winner for its training
+            trial = int(path.parent.name.removeprefix("trial-"))
+            if trial not in ended or (to_the_end and trial == judge.best):
+                row.corrupted_accepted += f"{path.parent.name}/{path.name} cannot be used" not in said
     return row
 
 

@@ -9,10 +9,12 @@ whose past may reach back before the test part; mean over windows, steps ahead a
 
 Each family is searched by Foldline's own command on the first 8,640 rows alone, its configuration chosen by their
 cross-validation; a run does not use the validation part (the lookbacks here and the starting points of the spaces were
-settled with a look at it). The winner is then trained once on all 8,640 rows, for as
-many epochs as its folds needed, and scored once on the test part. What follows -- goes to the searches and wins over
-`SEARCH`: three folds, since the first of five would train on less than a month of windows where lookbacks are long, and
-few epochs, since the learning rate falls over them and windows at stride 1 are much alike.
+settled with a look at it, never with one at the test part). The winner is then trained on all 8,640 rows, for as many
+epochs as its folds needed, `MEMBERS` times with random draws of its own each, and the mean of their answers is scored
+once on the test part. What follows -- goes to the searches and wins over `SEARCH`: three folds, since the first of five
+would train on less than a month of windows where lookbacks are long, and few epochs, since the learning rate falls over
+them and windows at stride 1 are much alike. Every score that was ever taken stays in the results, with its settings and
+the commit.
 """
 
 from __future__ import annotations
@@ -45,14 +47,14 @@ FIT, VALID, TEST = 8640, 2880, 2880
 # Lookbacks that each search may choose from: the papers' own for networks of theirs.
 LOOKBACKS = {"segment_lstm": [720], "linear": [336, 720], "modern_tcn": [336]}
 USUAL_LOOKBACKS = [48, 96, 168]
+MEMBERS = {"segment_lstm": 5}  # others: 1
 SEARCH = {
     "--search.metric": "mse",
     "--search.scheduler": "median",  # under a falling learning rate a first epoch, where ASHA cuts, says little
     "--trials": "24",
     "--max-epochs": "8",
     "--folds": "3",
-    "--validation.holdout": "0.02",
-    "--time-budget": "1200",  # seconds; with the winner's two trainings a sweep stays under half an hour
+    "--time-budget": "1000",  # seconds; with the winner's trainings a sweep stays under half an hour
 }
 PUBLISHED = {  # MSE, MAE; where it was printed
     24: {
@@ -90,9 +92,7 @@ def main() -> None:
             show(rows, given.horizon)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     before = json.loads(given.output.read_text(encoding="utf8")) if given.output.exists() else []
-    done = {(row["family"], row["horizon"]) for row in rows}
-    kept = [row for row in before if (row["family"], row["horizon"]) not in done]
-    given.output.write_text(json.dumps([*kept, *rows], indent=1), encoding="utf8")
+    given.output.write_text(json.dumps([*before, *rows], indent=1), encoding="utf8")
 
 
 def _cut(words: list[str]) -> tuple[list[str], list[str]]:
@@ -120,18 +120,20 @@ def one(
     frame.iloc[:FIT].to_parquet(part)
     channels = [name for name in frame.columns if name != time_column]
     lookbacks = ",".join(str(each) for each in LOOKBACKS.get(family, USUAL_LOOKBACKS))
+    flags = ["--lookback", lookbacks, "--horizon", str(horizon)]
+    # The shortest part of the rows that a run may hold out; the test part is what counts here.
+    flags += ["--validation.holdout", f"{max(0.02, 1.1 * horizon / FIT):.3f}"]
+    flags += [word for flag in SEARCH.items() for word in flag] + search
     command = [sys.executable, "-m", "ray_jobs.search", family, "--data", str(part), "--time", time_column]
-    command += ["--target", ",".join(channels), "--lookback", lookbacks, "--horizon", str(horizon)]
-    command += [word for flag in SEARCH.items() for word in flag]
-    command += ["--runs", str(folder), "--name", family, *search]
+    command += ["--target", ",".join(channels), *flags, "--runs", str(folder), "--name", family]
     began = time.monotonic()
     subprocess.run(command, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=sys.stderr, check=True)
     sweep_seconds = time.monotonic() - began
     summary = json.loads((folder / family / "summary.json").read_text(encoding="utf8"))
     best = summary["best"]
     settings = read_yaml(folder / family / "config.yaml", "--config")["search"]
-    began = time.monotonic()
-    mse, mae = score(family, frame, time_column, channels, horizon, best, settings)
+    began, members = time.monotonic(), MEMBERS.get(family, 1)
+    mse, mae = score(family, frame, time_column, channels, horizon, best, settings, members)
     return {
         "family": family,
         "horizon": horizon,
@@ -140,6 +142,9 @@ def one(
         "cv_mse": best["value"],
         "epochs": best["epochs"],
         "params": best["params"],
+        "members": members,
+        "search": flags,
+        "commit": summary["git_commit"],
         "trials": summary["trials"],
         "search_seconds": summary["search_seconds"],
         "sweep_seconds": sweep_seconds,
@@ -155,19 +160,12 @@ def score(
     horizon: int,
     best: dict[str, Any],
     settings: dict[str, Any],
+    members: int,
 ) -> tuple[float, float]:
     """MSE and MAE of the test part, after training on all of the first part."""
     lookback = best["params"]["window.lookback"]
     table = check_table(frame, time=time_column, series=None, targets=channels)
-    test = FIT + VALID
-    fold = Fold(
-        name="holdout",
-        train=np.arange(lookback, FIT - horizon + 1),
-        valid=np.arange(test, test + TEST - horizon + 1),
-        rows=np.arange(FIT),
-        train_spans=(),
-        valid_spans=(),
-    )
+    fold = protocol(lookback, horizon)
     split = Split(folds=(), final=fold, scheme="walk_forward")
     steps = np.arange(1, horizon + 1)
     problem = Problem(
@@ -180,14 +178,31 @@ def score(
     )
     params = unflatten({**best["params"], "fit.max_epochs": settings["max_epochs"]})
     prepare_process(os.cpu_count() or 1)
-    training = refit(problem, family, params, trial=best["trial"])
-    for epoch in training.epochs():
-        print(f"{family}: epoch {epoch.number} of {best['epochs']}, {epoch.train_seconds:.0f} s", file=sys.stderr)
-        if epoch.number == best["epochs"]:
-            break
     windows = lookback_windows(problem, as_tensor(table.values), fold.valid, lookback)
-    error = predict(training.model, windows)["future"].astype(np.float64) - windows.truth()
+    answers = []
+    for member in range(members):
+        training = refit(problem, family, params, trial=best["trial"], member=member)
+        for epoch in training.epochs():
+            at = f"member {member + 1} of {members}, epoch {epoch.number} of {best['epochs']}"
+            print(f"{family}: {at}, {epoch.train_seconds:.0f} s", file=sys.stderr)
+            if epoch.number == best["epochs"]:
+                break
+        answers.append(predict(training.model, windows)["future"].astype(np.float64))
+    error = np.mean(answers, axis=0) - windows.truth()
     return float(np.mean(error**2)), float(np.mean(np.abs(error)))
+
+
+def protocol(lookback: int, horizon: int) -> Fold:
+    """Windows that lie wholly in the first part train, and all whose targets lie in the test part are scored."""
+    test = FIT + VALID
+    return Fold(
+        name="holdout",
+        train=np.arange(lookback, FIT - horizon + 1),
+        valid=np.arange(test, test + TEST - horizon + 1),
+        rows=np.arange(FIT),
+        train_spans=(),
+        valid_spans=(),
+    )
 
 
 def show(rows: list[dict[str, Any]], horizon: int) -> None:
@@ -203,6 +218,11 @@ def show(rows: list[dict[str, Any]], horizon: int) -> None:
     print(f"\nETTh1, horizon {horizon}\n{'MSE':>7} {'MAE':>7}")
     for mse, mae, name, source in sorted(lines, key=lambda line: line[0]):
         print(f"{mse:7.3f} {'' if mae is None else format(mae, '.3f'):>7}  {name:<38} {source}")
+    for row in rows:
+        params = ", ".join(f"{name}={value}" for name, value in sorted(row["params"].items()))
+        print(f"{row['family']}: {row['epochs']} epochs, {row['members']} member(s), {params}")
+        print(f"{' ' * len(row['family'])}  searched by: {' '.join(row['search'])}")
+    print("lookbacks and starting points were settled with a look at the validation part, never with one at the test's")
 
 
 if __name__ == "__main__":

@@ -163,11 +163,12 @@ _Loader.add_implicit_resolver(
 _NAMES = ("data.targets", "data.past", "data.future", "data.static", "data.categorical", "features.columns")
 _STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "fourier", "select")]
 _LISTS = (*_NAMES, *_STEPS, "window.horizons", "heads.levels")
+_PERHAPS_LISTS = ("window.lookback", "heads.value", "heads.direction", "heads.quantiles", "heads.steps")
 
 
 def _flag_value(key: str, text: str) -> Any:
     """A flag's text as YAML reads it; names are split at commas where the key takes a list."""
-    if key in _LISTS or (key == "window.lookback" and "," in text):
+    if key in _LISTS or (key in _PERHAPS_LISTS and "," in text and "[[" not in text):
         text = text.strip("[]")
         parts = [part.strip() for part in text.split(",") if part.strip()]
         if parts == ["auto"] and key in _NAMES:

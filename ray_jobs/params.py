@@ -13,6 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from data.errors import InputError, nearest
 from models.crossval import family as family_module
 from models.crossval import parameters, reads_targets_alone
+from models.metrics import METRICS
 from models.preprocess import NORMALISATIONS
 from models.training import Config as FitConfig
 from ray_jobs.settings import Config
@@ -49,6 +50,17 @@ def check_fixed(config: Config, families: Sequence[str]) -> None:
                     raise InputError(f"search.fixed: {name} of {space.family}: {error}") from None
     for space in spaces if config.search.fixed else []:
         _check_together(space, config.search.fixed, config.window.lookbacks)
+
+
+def judged_by_another(config: Config, metric: str) -> list[str]:
+    """A sentence for each head whose weight is searched while the trials are ranked by another head's metric."""
+    head = METRICS[metric].head
+    return [
+        f"the weight of heads.{name} is searched, and search.metric={metric} judges the {head} head alone: what is "
+        f"best for the {name} head is not asked"
+        for name in ("value", "direction", "quantiles")
+        if isinstance(getattr(config.heads, name), list) and name != head
+    ]
 
 
 def _check_together(space: Space, fixed: Mapping[str, Any], lookbacks: Sequence[int]) -> None:

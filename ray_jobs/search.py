@@ -30,7 +30,7 @@ from ray_jobs import cluster, config, display, interrupt, output, prepare, run_f
 from ray_jobs.database import check_reachable
 from ray_jobs.footprint import trial_memory
 from ray_jobs.interrupt import Interrupted
-from ray_jobs.params import check_fixed, check_select, head_weights
+from ray_jobs.params import check_fixed, check_select, head_weights, judged_by_another
 from ray_jobs.resume import is_done, may_change, resumable, resumed
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
@@ -128,6 +128,8 @@ def _search(
                 opened.callback(books[-1].close)
             run.begun = True
             output.announce(out, problem, prepare.source(settings).full, run)
+            for sentence in judged_by_another(settings, problem.metric):
+                out.print(f"note: {sentence}", soft_wrap=True, markup=False)
             swept, finalists, without = _finalists(settings, problem, books, run, out)
             winners, unproven = _winners(settings, problem, finalists, run, out)
             summary = tables.summary(

@@ -12,7 +12,7 @@ import ray
 
 from data.errors import InputError
 from ray_jobs import cluster, config, display, prepare, train
-from ray_jobs.params import check_fixed, with_head_weights
+from ray_jobs.params import check_fixed, judged_by_another, with_head_weights
 from ray_jobs.search import main
 from search_spaces import FAMILIES
 
@@ -445,6 +445,13 @@ def test_what_is_fixed_goes_with_everything_that_is_searched(family, fixed, word
     with pytest.raises(InputError) as caught:
         check_fixed(settings, [family])
     assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_a_weight_that_is_searched_by_another_head_s_metric_is_said():
+    settings = config.parse([*TARGET, "--heads.direction", "0.3,1.0"], prog="", description="")
+    (said,) = judged_by_another(settings, "mae")
+    assert "heads.direction is searched, and search.metric=mae judges the value head alone" in said
+    assert judged_by_another(settings, "log_loss") == []
 
 
 def test_what_is_fixed_with_all_that_it_depends_on_is_taken():

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
-from models.crossval import CrossValidation
+from data.samples import read_sample
+from models.batches import as_tensor
+from models.crossval import CrossValidation, lookback_windows
 from ray_jobs import config, prepare
 from ray_jobs.params import check_fixed
 from ray_jobs.settings import Config
@@ -42,10 +46,21 @@ def test_risk_knows_twelve_months_of_22_columns_and_answers_6_9_and_12_ahead() -
     assert problem.split.scheme == "grouped"
     for fold in problem.split.folds:
         assert not set(problem.table.series[fold.train]) & set(problem.table.series[fold.valid])
-    # What is answered first is six months after the last month that a window knows.
-    origin = problem.split.final.valid[0]
-    months = problem.table.time[[origin - 1, origin + problem.steps[0] - 1]].astype("datetime64[s]")
-    assert np.diff(months.astype("datetime64[M]")).astype(int).tolist() == [6]
+
+
+def test_risk_answers_what_its_businesses_risk_is_6_9_and_12_months_after_the_last_month_known() -> None:
+    problem = prepare.problem(read("risk"))
+    frame = read_sample("risk-panel").set_index(["business", "month"])["risk"]
+    some = problem.split.final.valid[:: len(problem.split.final.valid) // 50]
+    windows = lookback_windows(problem, as_tensor(problem.table.values), some, 12)
+    inputs, future = windows.gather(torch.arange(len(some)))
+    for i, origin in enumerate(some):
+        business = problem.table.series_names[problem.table.series[origin]]
+        last = pd.Timestamp(int(problem.table.time[origin - 1]), unit="s")
+        known = [frame[business, last - pd.DateOffset(months=back)] for back in range(11, -1, -1)]
+        assert inputs["past"][i, :, 0].tolist() == pytest.approx(known)
+        ahead = [frame[business, last + pd.DateOffset(months=months)] for months in (6, 9, 12)]
+        assert future[i, :, 0].tolist() == pytest.approx(ahead)
 
 
 @pytest.mark.parametrize("family", ["lstm", "tcn"])

@@ -1,6 +1,7 @@
 """A run of examples/risk.yaml beside the best possible answer, which the generator of its table knows.
 
     python benchmarks/risk.py runs/risk
+    python benchmarks/risk.py runs/mine --best best.parquet
 
 Prints, for each family and month ahead, 1 - MAE on the holdout and the ratio of the MAE to the best possible one's, and
 writes both to benchmarks/results/risk.json. The run's predictions are those of its bundles, through onnxruntime.
@@ -25,9 +26,11 @@ LARGEST_RATIO = 1.10
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--best", type=Path, help="of a panel of one's own: what data.synthetic wrote as --best")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "risk.json")
     given = parser.parse_args()
-    rows = compare(pd.read_parquet(given.run / "holdout.parquet"), RiskPanel(businesses=2000).best())
+    best = pd.read_parquet(given.best) if given.best else RiskPanel(businesses=2000).best()
+    rows = compare(pd.read_parquet(given.run / "holdout.parquet"), best)
     print(f"{'family':<16} {'months':>6} {'windows':>8} {'1 - MAE':>8} {'best':>8} {'MAE ratio':>10}")
     for row in rows:
         met = row["one_minus_mae"] >= NEEDED[row["months"]] and row["ratio"] <= LARGEST_RATIO

@@ -28,7 +28,8 @@ MEDIAN = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Heads:
-    """Which heads there are. Without a value head, the value that is answered is the median quantile."""
+    """Which heads there are, at least one. Without a value head, the value that is answered is the median quantile;
+    where there is none either, the last known value stands in its place."""
 
     value: bool = True
     direction: bool = False
@@ -36,12 +37,16 @@ class Heads:
     levels: tuple[float, ...] = ()  # of the quantiles, ascending
 
     def __post_init__(self) -> None:
-        if not self.value and MEDIAN not in self.levels:
-            raise ValueError("without a value head the median is the value: levels must hold 0.5")
+        if not (self.value or self.direction or self.levels):
+            raise ValueError("there must be a head: value, direction or quantiles")
         if list(self.levels) != sorted(set(self.levels)) or not all(0 < level < 1 for level in self.levels):
             raise ValueError(f"levels must ascend between 0 and 1, got {list(self.levels)}")
         if not 0 <= self.band < float("inf"):
             raise ValueError(f"band must be at least 0 and finite, got {self.band}")
+
+    @property
+    def answers_value(self) -> bool:
+        return self.value or MEDIAN in self.levels
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -65,7 +70,8 @@ class Heads:
         return told
 
     def split(self, numbers_BHKO: Tensor) -> dict[str, Tensor]:
-        """The network's numbers as "future" (B, H, K), "direction" (B, H, K, C) logits, "quantiles" (B, H, K, Q)."""
+        """The network's numbers as "future" (B, H, K), "direction" (B, H, K, C) logits, "quantiles" (B, H, K, Q): of
+        what heads there are."""
         value, logits, quantiles = numbers_BHKO.float().split(
             [int(self.value), len(self.classes), len(self.levels)], dim=3
         )
@@ -76,7 +82,8 @@ class Heads:
             )
         if self.direction:
             found["direction"] = logits
-        found["future"] = value[..., 0] if self.value else found["quantiles"][..., self.levels.index(MEDIAN)]
+        if self.answers_value:
+            found["future"] = value[..., 0] if self.value else found["quantiles"][..., self.levels.index(MEDIAN)]
         return found
 
     def came(self, change: NDArray[np.floating[Any]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -4,24 +4,27 @@ Of the value, e = predicted - truth, y the truth's place between the smallest (0
 
 | loss      | formula                                             | estimates    | source                       |
 |-----------|-----------------------------------------------------|--------------|------------------------------|
-| mse       | e^2                                                 | the mean     |                              |
-| mae       | abs(e)                                              | the median   |                              |
+| mse       | e^2                                                 | the mean     | Gauss 1809, least squares    |
+| mae       | abs(e)                                              | the median   | Laplace 1774                 |
 | huber     | e^2/2 if abs(e) <= 1, else abs(e) - 1/2             | between them | doi.org/10.1214/aoms/1177703732 |
 | smooth_l1 | e^2/(2b) if abs(e) <= b, else abs(e) - b/2; b = 0.1 | between them | arxiv.org/abs/1504.08083     |
 | quantile  | max(-t e, (1 - t) e), t = `level`                   | the quantile | doi.org/10.2307/1913643      |
 
-All lie in [0, ∞), and so does what the direction costs: the cross-entropy, -log of the probability given to what came.
-Changes that have no class cost nothing. The quantiles cost the mean of `quantile` over their levels.
+All lie in [0, ∞), and so does what the direction costs: the cross-entropy, -log of the probability given to what came
+(Good 1952, doi.org/10.1111/j.2517-6161.1952.tb00104.x). Changes that have no class cost nothing. The quantiles cost the
+mean of `quantile` over their levels.
 
-| weighting  | weight of a window's step and target                                                              |
-|------------|---------------------------------------------------------------------------------------------------|
-| none       | 1                                                                                                 |
-| linear     | 1 + a y, a = `emphasis`: errors on high targets weigh more                                        |
-| step       | 1 + a where y > `threshold`, else 1                                                               |
-| volatility | 1 / (v + 0.1), v the standard deviation of the window's one-step changes, in train deviations     |
+| weighting  | weight of a window's step and target                                                     | lies in    |
+|------------|------------------------------------------------------------------------------------------|------------|
+| none       | 1                                                                                        | 1          |
+| linear     | 1 + a y, a = `emphasis` >= 0: errors on high targets weigh more                          | [1, 1 + a] |
+| step       | 1 + a where y > `threshold`, else 1: the same in two levels                              | 1, 1 + a   |
+| volatility | 1 / (v + 0.1), v the deviation of the window's one-step changes, in train deviations     | (0, 10]    |
 
-A weight column multiplies them, by its value at the last row of the past. It and `volatility` are divided by their mean
-over all train windows, so that they change no learning rate.
+`linear` and `step` are for targets whose high values cost most; a y beyond the train range goes beyond these bounds.
+`volatility` is weighted least squares (Aitken 1936, doi.org/10.1017/S0370164600014346) for noise as large as v. A
+weight column multiplies them, by its value at the last row of the past, 0 or more. It and `volatility` are divided by
+their mean over all train windows, so that they have the mean 1 and change no learning rate.
 """
 
 from __future__ import annotations

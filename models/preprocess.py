@@ -169,7 +169,11 @@ class Forecaster(nn.Module):
         else:
             y_BHKO, told = explain(self.network, x_BLC)
             y_BHKO = self.correction(ahead_BHA, y_BHKO)
-        return self._give_back(y_BHKO, shift_B1F, scale_B1F), self._by_name(told)
+        answers = self._give_back(y_BHKO, shift_B1F, scale_B1F)
+        if not self.heads.answers_value:
+            last_BK = self.scale_targets(self.last_known(past)).clamp(-FARTHEST, FARTHEST)
+            answers["future"] = last_BK[:, None].expand(-1, y_BHKO.shape[1], -1)
+        return answers, self._by_name(told)
 
     def _register_spreads(self, statistics: Statistics, visible: Sequence[int]) -> None:
         """How weights of channels are told: by the place of each in `Layout.names`, so that those of models whose folds
@@ -252,7 +256,7 @@ class Forecaster(nn.Module):
     def _give_back(self, numbers_BHKO: Tensor, shift_B1F: Tensor | None, scale_B1F: Tensor | None) -> dict[str, Tensor]:
         """The network's numbers as answers, with what was taken off the window: see `scaled`."""
         answers = self.heads.split(numbers_BHKO)
-        for name in ("future", "quantiles") if self.heads.levels else ("future",):
+        for name in [name for name in ("future", "quantiles") if name in answers]:
             y = answers[name]
             trailing = (...,) + (None,) * (y.ndim - 3)
             if scale_B1F is not None:

@@ -229,8 +229,13 @@ def _metric(config: Config, heads: Heads) -> str:
     """What ranks the trials; InputError where no head answers what it judges."""
     name = config.search.metric
     if name == "auto":
-        return "mae" if heads.value else "pinball"
+        return "mae" if heads.value else "pinball" if heads.levels else "log_loss"
     head = METRICS[name].head
+    if head == "value" and not heads.answers_value:
+        raise InputError(
+            f"search.metric={name!r} judges the value, and no head answers it; give heads.value a weight, or rank by "
+            f"{'pinball' if heads.levels else 'log_loss'}"
+        )
     if head != "value" and head not in heads.extras:
         raise InputError(f"search.metric={name!r} judges a head that there is not; give heads.{head} a weight")
     return name

@@ -104,7 +104,8 @@ class Heads(Section):
     """What is answered for each step and target, and how much each answer's loss weighs: see models/heads.py."""
 
     value: Weight | list[Weight] = 1.0
-    """weight of the value's loss; 0: no such head, the median quantile is the value; a list is searched"""
+    """weight of the value's loss; 0: no such head, the median quantile is the value, or the last known value where
+    there is none; a list is searched"""
     direction: Weight | list[Weight] = 0.0
     """weight of the direction's: up or down from the last known value; 0: no such head; a list is searched"""
     quantiles: Weight | list[Weight] = 0.0
@@ -126,8 +127,8 @@ class Heads(Section):
             raise ValueError("heads.quantiles needs at least one of heads.levels")
         if self.band and not self.direction:
             raise ValueError("heads.band is the direction's; give heads.direction a weight")
-        if not self.value and not (self.quantiles and 0.5 in self.levels):
-            raise ValueError("without a value head, heads.quantiles must be above 0 and heads.levels must hold 0.5")
+        if not (self.value or self.direction or self.quantiles):
+            raise ValueError("no head is left: give heads.value, heads.direction or heads.quantiles a weight above 0")
         return self
 
 
@@ -150,7 +151,7 @@ class Search(Section):
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds of search for each family, after which no trial goes on"""
     metric: MetricName = "auto"
-    """what ranks the trials; auto is mae, or pinball where only quantiles are answered"""
+    """what ranks the trials; auto is mae; without a value head pinball, without quantiles log_loss"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     fixed: dict[str, bool | int | float | str] = {}
     """parameters that are not searched, with their values: {input.normalisation: none, model.layers: 1}"""

@@ -112,7 +112,7 @@ def ship(
 
 def _dropout_coverage(model: nn.Module, problem: Problem, takes: Signature, rows: int) -> Coverage | None:
     """What intervals from the model's dropout cover of the holdout, or of some windows evenly spread over it."""
-    if not has_dropout(model):
+    if not (has_dropout(model) and problem.heads.answers_value):
         return None
     valid = problem.split.final.valid
     origins = valid[np.linspace(0, len(valid) - 1, min(_DROPPED_WINDOWS, len(valid))).astype(np.int64)]

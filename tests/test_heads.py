@@ -70,6 +70,35 @@ def test_quantiles_are_the_lowest_and_steps_up():
     assert found["future"].item() == pytest.approx(1 + np.log(2))  # the median, where there is no value head
 
 
+@pytest.mark.parametrize("heads", [Heads(value=False, direction=True), Heads(value=False, levels=(0.1, 0.9))])
+@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+def test_without_a_head_for_the_value_the_last_known_one_stands_there(heads, normalisation, problem, tmp_path):
+    model = make_model("lstm", replace(problem, heads=heads), input__normalisation=normalisation, random_weights=True)
+    past = past_of(problem)
+    past[0, -3:, 0] = torch.nan
+    known = past[:, -1, :TARGETS].clone()
+    known[0, 0] = past[0, -4, 0]
+    with torch.inference_mode():
+        answer, told = model.eval().explain(past)
+    assert set(told) == set(heads.extras)
+    torch.testing.assert_close(answer, known[:, None].expand(-1, len(STEPS), -1))
+    export_onnx(model, tmp_path / "model.onnx", {"past": past}, metadata={})
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    found = session.run(None, {"past": past[:1].numpy()})
+    assert found[0] == pytest.approx(answer[:1].numpy(), rel=1e-5)
+    assert found[1] == pytest.approx(next(iter(told.values()))[:1].numpy(), rel=1e-4)
+
+
+def test_a_network_learns_directions_alone(problem):
+    """What always rises by more than the noise is said to rise."""
+    table = make_table(n_targets=1)
+    rising = replace(table, values=table.values + 50 * np.arange(len(table.values), dtype=np.float32)[:, None])
+    alone = replace(make_problem(rising, lookback=LOOKBACK), heads=Heads(value=False, direction=True))
+    alone = replace(alone, metric="log_loss")
+    *_, last = CrossValidation(alone, "lstm", make_params("lstm", fit__lr=0.01, fit__max_epochs=5), trial=0).epochs()
+    assert last.value < 0.1  # a coin has 0.69
+
+
 @pytest.mark.parametrize("values", [[-2, 0, 2], [-2.5, 0, 2.5]])
 def test_a_change_of_the_band_itself_is_flat(values):
     heads, change = Heads(direction=True, band=2.0), np.array(values)
@@ -87,8 +116,7 @@ def test_without_a_band_no_change_has_no_direction():
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
-        ({"value": False}, "levels must hold 0.5"),
-        ({"value": False, "levels": (0.1, 0.9)}, "levels must hold 0.5"),
+        ({"value": False}, "there must be a head"),
         ({"levels": (0.9, 0.1)}, "levels must ascend"),
         ({"levels": (0.0, 0.5)}, "levels must ascend between 0 and 1"),
         ({"direction": True, "band": -1.0}, "band must be at least 0"),

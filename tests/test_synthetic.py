@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +117,32 @@ def test_a_wrong_flag_is_refused_in_one_line(flags, capsys, tmp_path):
         main(["risk-panel", "--out", str(tmp_path / "x.parquet"), *flags])
     assert ended.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_ten_thousand_businesses_are_streamed_in_less_than_a_gigabyte(tmp_path):
+    code = "import resource; from data.synthetic import main; main(['risk-panel', '--out', 'risk.parquet', '--best', "
+    code += "'best.parquet']); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    said, peak = done.stdout.splitlines()
+    assert "10000 businesses" in said
+    assert int(peak) * (1 if sys.platform == "darwin" else 1024) < 1e9
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["best.parquet", "risk.parquet"]
+
+
+def test_a_panel_that_cannot_be_written_whole_replaces_nothing(tmp_path, capsys):
+    before = tmp_path / "risk.parquet"
+    before.write_bytes(b"an older one")
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "risk-panel",
+                "--businesses",
+                "24",
+                "--out",
+                str(before),
+                "--best",
+                str(tmp_path / "none" / "best.parquet"),
+            ]
+        )
+    assert ended.value.code == 2 and "none" in capsys.readouterr().err
+    assert before.read_bytes() == b"an older one" and list(tmp_path.iterdir()) == [before]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import ray
 import ray.train
 import torch
-from ray.train import Checkpoint, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.train import Checkpoint, FailureConfig, Result, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer
 from torch import nn
 
@@ -68,12 +70,27 @@ def train_final(
         ),
     )
     try:
-        result = trainer.fit()
+        result = _fitted(trainer)
     except TrainingFailedError as error:
         families = ", ".join(final.family for final in finals)
         raise HaltedError(f"the final training of {families} failed: {_cause(error)}") from error
     with result.checkpoint.as_directory() as checkpoint:
         return [_trained(problem, final, place, Path(checkpoint)) for place, final in enumerate(finals)]
+
+
+def _fitted(trainer: TorchTrainer) -> Result:
+    """What `fit` returns or raises. In the main thread it would take SIGINT for itself, and for good: the process would
+    end with 0 or 1 at a signal that is ours to answer."""
+    found: Future[Result] = Future()
+
+    def fit() -> None:
+        try:
+            found.set_result(trainer.fit())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=fit, daemon=True).start()
+    return found.result()
 
 
 def _trained(problem: Problem, final: Final, place: int, folder: Path) -> nn.Module:

@@ -113,5 +113,7 @@ def test_a_torn_leftover_of_the_final_training_does_not_stop_the_next_one(
     problem = prepare.problem(prepare.complete(config))
     params = {**load("linear").default, "window.lookback": 24}
     final = Final(family="linear", params=params, trial=0, epochs=1, max_epochs=1)
+    before = signal.getsignal(signal.SIGINT)
     [model] = train_final(problem, [final], resources=config.resources, workers=1, folder=tmp_path)
+    assert signal.getsignal(signal.SIGINT) is before, "Ray Train took the signal that is ours to answer"
     assert model.n_targets == 1

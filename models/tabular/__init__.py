@@ -1,0 +1,1 @@
+"""Models of rows: networks, boosted and grown trees, linear models, clusterings; and what they share."""

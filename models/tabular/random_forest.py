@@ -1,0 +1,99 @@
+"""Random forest (Breiman 2001, doi.org/10.1023/A:1010933404324): trees on resampled rows, averaged; scikit-learn's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.tree import BaseDecisionTree
+
+from models.tabular.learning import Rows, Seeds, Shape
+from models.tabular.trees import Tree, to_onnx
+
+TREES = 20  # an epoch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    depth: int = 16
+    min_leaf: int = 3  # rows
+    columns: float = 0.4  # share that a split chooses from
+    rows: float = 0.8  # share that a tree is grown on, drawn with replacement
+
+
+class Learner:
+    """A forest on its way. `shape` says what is learnt; `threads` how many work on it."""
+
+    def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
+        self.config, self.train, self.shape, self.seeds, self.threads = config, train, shape, seeds, threads
+        self.forests: list[RandomForestClassifier | RandomForestRegressor] = []
+
+    def epoch(self, number: int) -> None:
+        """`TREES` trees more, the `number`-th time; their draws are a function of that number alone."""
+        config = self.config
+        settings: dict[str, Any] = {
+            "n_estimators": TREES,
+            "max_depth": config.depth,
+            "min_samples_leaf": config.min_leaf,
+            "max_features": config.columns,
+            "max_samples": config.rows,
+            "random_state": self.seeds(number) % 2**31,
+            "n_jobs": self.threads,
+        }
+        kind = RandomForestClassifier if self.shape.n_classes else RandomForestRegressor
+        forest = kind(**settings)
+        forest.fit(self.train.matrix, self.shape.scaled(self.train), sample_weight=self.train.weight)
+        self.forests.append(forest)
+
+    def predict(self, matrix: NDArray[np.float32], epochs: int | None = None) -> NDArray[np.float64]:
+        """(N, C) probabilities, or (N, 1) values, after so many epochs; None: all."""
+        forests = self.forests[:epochs]
+        if not self.shape.n_classes:
+            factor, summand = self.shape.units
+            mean: NDArray[np.float64] = np.mean([forest.predict(matrix) for forest in forests], axis=0)
+            return mean[:, None] * factor + summand
+        total = np.zeros((len(matrix), self.shape.n_classes))
+        for forest in forests:
+            total[:, forest.classes_.astype(np.int64)] += forest.predict_proba(matrix) / len(forests)
+        return total
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many epochs there were: trees come again as they were, and sooner than from a file without pickle."""
+        return {"epochs": len(self.forests)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.forests = []
+        for number in range(1, state["epochs"] + 1):
+            self.epoch(number)
+
+    def graph(self, epochs: int | None = None) -> ModelProto:
+        """The model after so many epochs, a graph as `models/tabular/graph.py` joins them."""
+        forests = self.forests[:epochs]
+        factor, summand = self.shape.units
+        n = max(1, self.shape.n_classes)
+        trees = [
+            _tree(tree, forest.classes_.astype(np.int64) if self.shape.n_classes else np.zeros(1, np.int64))
+            for forest in forests
+            for tree in forest.estimators_
+        ]
+        width = self.train.matrix.shape[1]
+        return to_onnx(trees, np.full(n, summand), width=width, link="none", factor=factor / len(trees))
+
+
+def _tree(grown: BaseDecisionTree, scores: NDArray[np.int64]) -> Tree:
+    tree = grown.tree_
+    inner = tree.children_left >= 0
+    value = tree.value[:, 0, :]  # (n, 1) values, or (n, C) shares
+    return Tree(
+        feature=np.where(inner, tree.feature, -1).astype(np.int64),
+        threshold=np.asarray(tree.threshold, np.float64),
+        true=np.asarray(tree.children_left, np.int64),
+        false=np.asarray(tree.children_right, np.int64),
+        missing_true=np.asarray(tree.missing_go_to_left, bool),
+        value=np.asarray(value, np.float64),
+        scores=scores,
+    )

@@ -1,0 +1,240 @@
+"""What every family of rows keeps: it learns, its graph takes raw columns and answers as it does, and it can go on."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from data.rows import RowTable, check_rows
+from data.times import MISSING_TIME
+from data.words import words_of
+from models.tabular.encoding import Encoding, WordCode
+from models.tabular.graph import IR_VERSION, MATRIX, OPSET, SCORES, assemble, column_names
+from models.tabular.learning import Rows, Shape
+
+FAMILIES = sorted(
+    file.stem
+    for file in (Path(__file__).parents[1] / "models" / "tabular").glob("[a-z]*.py")
+    if file.stem not in ("encoding", "graph", "learning", "trees")
+)
+TASKS = ("regression", "binary", "classes")
+ROWS = 600
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def table(request: pytest.FixtureRequest) -> RowTable:
+    return make_rows(request.param)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> Any:
+    return importlib.import_module(f"models.tabular.{request.param}")
+
+
+def make_rows(task: str, n: int = ROWS, seed: int = 0) -> RowTable:
+    """Numbers with holes, words with a rare one, times; the target depends on one of each."""
+    rng = np.random.default_rng(seed)
+    size, noise = rng.normal(size=n), rng.normal(size=n)
+    kind = np.array(["low", "mid", "high", None, "rare"], object)[rng.choice(5, n, p=[0.3, 0.3, 0.3, 0.09, 0.01])]
+    day = rng.integers(0, 4 * 365, n)
+    signal = 2 * size + 3 * (kind == "high") + day / 365 + 0.1 * noise
+    target: NDArray[Any] = signal
+    if task == "binary":
+        target = np.where(signal > np.median(signal), "yes", "no")
+    elif task == "classes":
+        target = np.array(["a", "b", "c"])[np.digitize(signal, np.quantile(signal, [1 / 3, 2 / 3]))]
+    frame = pd.DataFrame(
+        {
+            "size": size,
+            "the holes": np.where(rng.random(n) < 0.2, np.nan, noise),
+            "kind": kind,
+            "since": pd.to_datetime(1_577_836_800 + day * 86_400 + 3600 * (day % 24), unit="s"),
+            "target": target,
+        }
+    )
+    frame.loc[5, "since"] = pd.NaT
+    return check_rows(frame, target="target")
+
+
+def make_learner(family: Any, table: RowTable, rows: NDArray[np.int64], epochs: int = 3) -> Any:
+    encoding = Encoding.fit(table, rows)
+    assert table.target is not None
+    target = table.target[rows]
+    spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std())}
+    shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
+    train = Rows(matrix=encoding.matrix(table, rows), target=target)
+    learner = family.Learner(family.Config(), train, shape, lambda epoch: 100 + epoch)
+    for number in range(1, epochs + 1):
+        learner.epoch(number)
+    return learner
+
+
+def raw(table: RowTable, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """The columns as a client sends them, by their names in the graph."""
+    names = column_names(table.columns)
+    sent: dict[str, NDArray[Any]] = {
+        names[name]: table.values[rows, place] for place, name in enumerate(table.names[: table.n_numbers])
+    }
+    for place, (name, words) in enumerate(table.categories.items(), start=table.n_numbers):
+        sent[names[name]] = words_of(table.values[rows, place], words)
+    return sent | {names[name]: table.times[rows, place] for place, name in enumerate(table.time_names)}
+
+
+def opened(model: Any) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+
+# --- rows as a matrix
+
+
+def test_the_matrix_holds_numbers_what_dates_tell_and_codes() -> None:
+    frame = pd.DataFrame(
+        {
+            "x": [1.0, np.nan, 3.0, 4.0, 5.0, 6.0, 7.0],
+            "word": ["b", "b", "b", "a", "a", "a", "once"],
+            "when": ["2024-01-01T12:00", "2024-01-01", None, "2024-01-03", "2024-01-03", "2024-01-03", "2024-01-03"],
+            "y": [1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5],
+        }
+    )
+    table = check_rows(frame, target="y")
+    encoding = Encoding.fit(table, np.arange(7))
+    expected = ("x", "when in days", "when in the year", "when in the week", "when in the day", "word")
+    assert encoding.names == expected
+    assert (encoding.n_amounts, encoding.phases) == (5, [2, 3, 4])
+    assert encoding.words == (WordCode(name="word", words=("a", "b")),)  # as frequent: by the alphabet; once: too rare
+    found = encoding.matrix(table, np.arange(7))
+    assert found[:, 5].tolist() == [2, 2, 2, 1, 1, 1, 3]
+    assert found[0, [0, 1, 4]].tolist() == [1, 0.5, 0.5]  # half a day after the first of all, noon
+    assert found[1, 1] == 0 and np.isnan(found[1, 0]) and np.isnan(found[2, 1:5]).all()
+    # 1970-01-01 was a Thursday: a Monday is four days into the week that began then.
+    assert found[1, 3] == np.float32(4 / 7)
+
+
+def test_what_is_learnt_comes_from_the_train_rows_alone() -> None:
+    table = make_rows("regression")
+    rows = np.flatnonzero(table.values[:, 2] != 2)  # none that is "low": words are coded in sorted order
+    assert table.categories["kind"] == ("high", "low", "mid", "rare")
+    encoding = Encoding.fit(table, rows)
+    assert "low" not in encoding.words[0].words
+    codes = encoding.matrix(table, np.flatnonzero(table.values[:, 2] == 2))[:, -1]
+    assert (codes == encoding.words[0].size - 1).all()
+
+
+def test_the_graph_makes_the_same_matrix_to_the_last_bit() -> None:
+    table = make_rows("regression")
+    encoding = Encoding.fit(table, np.arange(400))
+    rows = np.arange(ROWS)
+    expected = encoding.matrix(table, rows)
+    width = expected.shape[1]
+    through = helper.make_graph(
+        [helper.make_node("Identity", [MATRIX], [SCORES])],
+        "through",
+        [helper.make_tensor_value_info(MATRIX, TensorProto.FLOAT, ["batch", width])],
+        [helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["batch", width])],
+    )
+    model = helper.make_model(through, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    session = opened(assemble([(encoding, model)], column_names(table.columns), output="matrix", n_scores=width))
+    sent = raw(table, rows)
+    sent["size"] = np.where(rows == 7, np.inf, sent["size"]).astype(np.float32)
+    expected[7, 0] = np.nan
+    sent["kind"][8], sent["since"][9] = "never heard", MISSING_TIME
+    expected[8, -1] = encoding.words[0].size - 1
+    expected[9, 2:-1] = np.nan
+    assert np.array_equal(session.run(None, sent)[0], expected, equal_nan=True)
+
+
+def test_columns_that_onnx_cannot_name_get_names_of_their_own() -> None:
+    assert column_names(["size", "the holes", "2nd", "column_2"]) == {
+        "size": "size",
+        "the holes": "column_2_",
+        "2nd": "column_3",
+        "column_2": "column_2",
+    }
+
+
+# --- every family
+
+
+def test_it_learns_what_there_is_to_learn(family: Any, table: RowTable) -> None:
+    train, rest = np.arange(400), np.arange(400, ROWS)
+    learner = make_learner(family, table, train, epochs=6)
+    found = learner.predict(learner.shape.encoding.matrix(table, rest))
+    assert table.target is not None
+    truth = table.target[rest]
+    if table.classes:
+        assert found.shape == (200, len(table.classes))
+        assert found.sum(axis=1) == pytest.approx(np.ones(200))
+        assert (found.argmax(axis=1) == truth).mean() > 0.8
+    else:
+        assert found.shape == (200, 1)
+        assert np.square(found[:, 0] - truth).mean() < 0.3 * truth.var()
+
+
+def test_it_draws_the_same_for_the_same_seeds_and_goes_on_as_if_undisturbed(family: Any, table: RowTable) -> None:
+    rows = np.arange(ROWS)
+    whole, first = make_learner(family, table, rows), make_learner(family, table, rows, epochs=2)
+    state = first.state_dict()
+    again = make_learner(family, table, rows, epochs=0)
+    again.load_state_dict(state)
+    again.epoch(3)
+    matrix = whole.train.matrix
+    assert np.array_equal(again.predict(matrix), whole.predict(matrix))
+    assert np.array_equal(whole.predict(matrix, 2), first.predict(matrix))
+
+
+def test_the_graph_takes_raw_columns_and_answers_as_the_model_does(family: Any, table: RowTable) -> None:
+    parts = (np.arange(400), np.arange(200, ROWS))
+    learners = [make_learner(family, table, rows) for rows in parts]
+    members = [(learner.shape.encoding, learner.graph(2)) for learner in learners]
+    n_scores = max(1, len(table.classes))
+    session = opened(assemble(members, column_names(table.columns), output="score", n_scores=n_scores))
+    rows = np.arange(ROWS)
+    sent = raw(table, rows)
+    expected = np.mean([learner.predict(learner.shape.encoding.matrix(table, rows), 2) for learner in learners], axis=0)
+    scale = learners[0].shape.std
+    for batch in (1, 17, ROWS):
+        found = session.run(None, {name: each[:batch] for name, each in sent.items()})[0]
+        assert found.shape == (batch, n_scores)
+        assert np.abs(found - expected[:batch]).max() / scale < 1e-6
+    odd = {name: each[:4].copy() for name, each in sent.items()}
+    odd["size"][:] = [np.nan, 1e30, -1e30, np.inf]
+    odd["kind"][:] = ["", "never heard", "high", "rare"]
+    odd["since"][0] = MISSING_TIME
+    answer = session.run(None, odd)[0]
+    assert np.isfinite(answer).all()
+    assert [len(session.run(None, {name: np.repeat(each[:1], 10_000) for name, each in sent.items()})[0])] == [10_000]
+
+
+def test_the_order_of_the_columns_changes_nothing_that_is_sent_by_name(family: Any) -> None:
+    table = make_rows("binary")
+    learner = make_learner(family, table, np.arange(ROWS))
+    model = assemble([(learner.shape.encoding, learner.graph())], column_names(table.columns), output="p", n_scores=2)
+    sent = raw(table, np.arange(20))
+    one, other = (opened(model).run(None, dict(each))[0] for each in (sent.items(), reversed(list(sent.items()))))
+    assert np.array_equal(one, other)
+
+
+def test_weights_count(family: Any) -> None:
+    """Rows that weigh nothing might as well not be there."""
+    table = make_rows("binary")
+    assert table.target is not None
+    rows, up = np.arange(ROWS), table.target == 1
+    encoding = Encoding.fit(table, rows)
+    shape = Shape(encoding=encoding, n_classes=2)
+    matrix = encoding.matrix(table, rows)
+    shares = []
+    for weight in (np.ones(ROWS), np.where(up, 1.0, 0.05)):
+        train = Rows(matrix=matrix, target=table.target, weight=weight.astype(np.float32))
+        learner = family.Learner(family.Config(), train, shape, lambda epoch: epoch)
+        learner.epoch(1)
+        shares.append(learner.predict(matrix)[:, 1].mean())
+    assert shares[0] == pytest.approx(0.5, abs=0.05)
+    assert shares[1] > shares[0] + 0.15

@@ -7,7 +7,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,20 @@ def export_onnx(
     of the last columns of the model's "past"; in the graph each of them is an input of strings, (batch, L), instead.
     `metadata` goes into the file. The model is exported on the CPU, in evaluation mode.
     """
-    model = copy.deepcopy(model).cpu().eval()
+    graph = export_module(_Graph(model), inputs, [OUTPUT, *extras(model)])
+    if words:
+        graph = _reading_words(graph, words)
+    onnx.helper.set_model_props(graph, dict(metadata))
+    onnx.checker.check_model(graph, full_check=True)
+    onnx.save_model(graph, str(path))
+
+
+def export_module(module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> onnx.ModelProto:
+    """The graph of a module that takes one mapping of tensors, of any batch, and returns as many as `outputs` names.
+
+    It is exported on the CPU, in evaluation mode, and left as it was.
+    """
+    module = copy.deepcopy(module).cpu().eval()
     # Two rows: the exporter takes a batch of one for a constant.
     example = {name: torch.zeros(2, *each.shape[1:], dtype=each.dtype) for name, each in inputs.items()}
     batch = torch.export.Dim("batch", min=1)
@@ -74,10 +87,10 @@ def export_onnx(
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _Graph(model),
+            module,
             kwargs={"inputs": example},  # a mapping at the end of args would be taken for keywords
             input_names=list(example),
-            output_names=[OUTPUT, *extras(model)],
+            output_names=list(outputs),
             dynamic_shapes={"inputs": {name: {0: batch} for name in example}},
             opset_version=OPSET,
             dynamo=True,
@@ -91,11 +104,7 @@ def export_onnx(
     for value in [*graph.graph.input, *graph.graph.output, *graph.graph.value_info, *graph.graph.initializer]:
         del value.metadata_props[:]
     graph.doc_string = ""
-    if words:
-        graph = _reading_words(graph, words)
-    onnx.helper.set_model_props(graph, dict(metadata))
-    onnx.checker.check_model(graph, full_check=True)
-    onnx.save_model(graph, str(path))
+    return graph
 
 
 def _reading_words(model: onnx.ModelProto, words: Words) -> onnx.ModelProto:

@@ -30,6 +30,7 @@ class Boosted(ABC):
         self.config, self.train, self.shape, self.seeds, self.threads = config, train, shape, seeds, threads
         self.base = shape.base(train)
         self.boosters: list[Any] = []
+        self.marked = 0
         self.sums = self._start(train.matrix)
 
     @abstractmethod
@@ -54,24 +55,28 @@ class Boosted(ABC):
         """One epoch more, the `number`-th."""
         self._take(self._grown(self.seeds(number) % 2**31))
 
-    def predict(self, matrix: NDArray[np.float32], epochs: int | None = None) -> NDArray[np.float64]:
-        """(N, C) probabilities, or (N, 1) values, after so many epochs; None: all."""
-        total = self._start(matrix)
-        for booster in self.boosters[:epochs]:
-            total += self._raw(booster, matrix)
-        return self.shape.scores(total)
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, C) probabilities, or (N, 1) values."""
+        return self.shape.scores(self._sums(matrix))
+
+    def mark(self) -> None:
+        self.marked = len(self.boosters)
+
+    def back(self) -> None:
+        del self.boosters[self.marked :]
+        self.sums = self._sums(self.train.matrix)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"boosters": [self._text(booster) for booster in self.boosters]}
+        return {"boosters": [self._text(booster) for booster in self.boosters], "marked": self.marked}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.boosters, self.sums = [], self._start(self.train.matrix)
+        self.boosters, self.sums, self.marked = [], self._start(self.train.matrix), state["marked"]
         for text in state["boosters"]:
             self._take(self._of_text(text))
 
-    def graph(self, epochs: int | None = None) -> ModelProto:
-        """The model after so many epochs, a graph as `models/tabular/graph.py` joins them."""
-        trees = [tree for booster in self.boosters[:epochs] for tree in self._trees(booster)]
+    def graph(self) -> ModelProto:
+        """The model as `models/tabular/graph.py` joins them."""
+        trees = [tree for booster in self.boosters for tree in self._trees(booster)]
         factor, summand = self.shape.units
         base = self.base * factor + summand
         width, link = self.train.matrix.shape[1], self.shape.link
@@ -79,6 +84,12 @@ class Boosted(ABC):
 
     def _start(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.tile(self.base, (len(matrix), 1))
+
+    def _sums(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        total = self._start(matrix)
+        for booster in self.boosters:
+            total += self._raw(booster, matrix)
+        return total
 
     def _take(self, booster: Any) -> None:
         self.boosters.append(booster)

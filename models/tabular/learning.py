@@ -1,7 +1,8 @@
 """What learners of rows share: the rows they see, what they learn of them, and where their random draws come from.
 
-A learner, in a family's file, is grown epoch by epoch (`epoch`), predicts (`predict`), can be put away and taken up
-again (`state_dict`, `load_state_dict`: numbers, arrays and text), and becomes a graph (`graph`).
+A learner, in a family's file, is grown epoch by epoch (`epoch`), predicts (`predict`), remembers how it is (`mark`) and
+goes back to that (`back`), can be put away and taken up again (`state_dict`, `load_state_dict`: numbers, tensors and
+text), and becomes a graph (`graph`).
 
 Shapes: N rows, D columns of the matrix, C classes, S sums that a model adds up before its link.
 """

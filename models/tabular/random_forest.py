@@ -31,6 +31,7 @@ class Learner:
     def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
         self.config, self.train, self.shape, self.seeds, self.threads = config, train, shape, seeds, threads
         self.forests: list[RandomForestClassifier | RandomForestRegressor] = []
+        self.marked = 0
 
     def epoch(self, number: int) -> None:
         """`TREES` trees more, the `number`-th time; their draws are a function of that number alone."""
@@ -49,9 +50,9 @@ class Learner:
         forest.fit(self.train.matrix, self.shape.scaled(self.train), sample_weight=self.train.weight)
         self.forests.append(forest)
 
-    def predict(self, matrix: NDArray[np.float32], epochs: int | None = None) -> NDArray[np.float64]:
-        """(N, C) probabilities, or (N, 1) values, after so many epochs; None: all."""
-        forests = self.forests[:epochs]
+    def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, C) probabilities, or (N, 1) values."""
+        forests = self.forests
         if not self.shape.n_classes:
             factor, summand = self.shape.units
             mean: NDArray[np.float64] = np.mean([forest.predict(matrix) for forest in forests], axis=0)
@@ -61,23 +62,28 @@ class Learner:
             total[:, forest.classes_.astype(np.int64)] += forest.predict_proba(matrix) / len(forests)
         return total
 
+    def mark(self) -> None:
+        self.marked = len(self.forests)
+
+    def back(self) -> None:
+        del self.forests[self.marked :]
+
     def state_dict(self) -> dict[str, Any]:
         """How many epochs there were: trees come again as they were, and sooner than from a file without pickle."""
-        return {"epochs": len(self.forests)}
+        return {"epochs": len(self.forests), "marked": self.marked}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.forests = []
+        self.forests, self.marked = [], state["marked"]
         for number in range(1, state["epochs"] + 1):
             self.epoch(number)
 
-    def graph(self, epochs: int | None = None) -> ModelProto:
-        """The model after so many epochs, a graph as `models/tabular/graph.py` joins them."""
-        forests = self.forests[:epochs]
+    def graph(self) -> ModelProto:
+        """The model as `models/tabular/graph.py` joins them."""
         factor, summand = self.shape.units
         n = max(1, self.shape.n_classes)
         trees = [
             _tree(tree, forest.classes_.astype(np.int64) if self.shape.n_classes else np.zeros(1, np.int64))
-            for forest in forests
+            for forest in self.forests
             for tree in forest.estimators_
         ]
         width = self.train.matrix.shape[1]

@@ -1,0 +1,185 @@
+"""What every configuration of a table of rows is judged on, and the score of a fold.
+
+Shapes: N rows, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn import metrics as measured
+
+from data.row_folds import RowFold
+from data.rows import RowTable
+from models.tabular.encoding import Encoding
+from models.tabular.learning import Rows, Shape
+
+Scores = NDArray[np.float64]  # (N, C) probabilities, or (N, 1) values
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowProblem:
+    table: RowTable
+    folds: tuple[RowFold, ...]
+    final: RowFold  # trains on everything but the holdout, validates on the holdout
+    scheme: str
+    metric: str  # a name of METRICS
+    seed: int
+
+    @property
+    def minimise(self) -> bool:
+        return METRICS[self.metric].direction == "min"
+
+    @property
+    def n_scores(self) -> int:
+        return max(1, len(self.table.classes))
+
+    def rows(self, fold: RowFold) -> tuple[Shape, Rows]:
+        """What a fold trains on, and how it is encoded."""
+        table = self.table
+        assert table.target is not None
+        encoding, target = Encoding.fit(table, fold.train), table.target[fold.train]
+        spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
+        shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
+        weight = None if table.weight is None else table.weight[fold.train]
+        return shape, Rows(matrix=encoding.matrix(table, fold.train), target=target, weight=weight)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowMetric:
+    """`compute(truth, scores, weight)`: truth (N,) values or classes, weight (N,) or None."""
+
+    name: str
+    direction: Literal["min", "max"]
+    tasks: tuple[str, ...]
+    compute: Callable[[NDArray[np.float32], Scores, NDArray[np.float32] | None], float]
+    unit: str = "1"  # "1", "%", "target", "target^2"
+
+
+def score(
+    problem: RowProblem, rows: NDArray[np.int64], scores: Scores, names: list[str] | None = None
+) -> dict[str, float]:
+    """Each metric of the task, or those named, of scores (N, C) for these rows; NaN where one is not finite."""
+    table = problem.table
+    assert table.target is not None
+    truth, weight = table.target[rows], None if table.weight is None else table.weight[rows]
+    wanted = [name for name, metric in METRICS.items() if fits(metric, table)] if names is None else names
+    if not np.isfinite(scores).all():
+        return dict.fromkeys(wanted, float("nan"))
+    return {name: float(METRICS[name].compute(truth, scores, weight)) for name in wanted}
+
+
+def fits(metric: RowMetric, table: RowTable) -> bool:
+    kind = table.task if table.task != "classification" else ("binary" if len(table.classes) == 2 else "classes")
+    return kind in metric.tasks
+
+
+def calibration_error(
+    truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None, bins: int = 15
+) -> float:
+    """Mean distance of the confidence in the predicted class from how often it is right, over bins of confidence with
+    as many rows each (Naeini et al. 2015, doi.org/10.1609/aaai.v29i1.9602)."""
+    confidence, right = scores.max(axis=1), (scores.argmax(axis=1) == truth).astype(np.float64)
+    weight = np.ones(len(truth), np.float32) if weight is None else weight
+    total = 0.0
+    for part in np.array_split(np.argsort(confidence, kind="stable"), bins):
+        share = float(weight[part].sum())
+        if share:
+            total += abs(float((weight[part] * (confidence[part] - right[part])).sum()))
+    return total / float(weight.sum())
+
+
+def _of_classes(name: str, **settings: Any) -> Callable[..., float]:
+    compute = getattr(measured, name)
+    return lambda truth, scores, weight: compute(truth, scores.argmax(axis=1), sample_weight=weight, **settings)
+
+
+def _averaged(name: str) -> Callable[..., float]:
+    """Of the positive class where there are two, else the mean over the classes."""
+    compute = getattr(measured, name)
+
+    def of(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+        average = "binary" if scores.shape[1] == 2 else "macro"
+        return float(compute(truth, scores.argmax(axis=1), sample_weight=weight, average=average, zero_division=0.0))
+
+    return of
+
+
+def _roc_auc(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    """Of two classes; of more, the mean over the classes of each against the rest, of those that rows have."""
+    return _one_against_rest(measured.roc_auc_score, truth, scores, weight)
+
+
+def _pr_auc(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    return _one_against_rest(measured.average_precision_score, truth, scores, weight)
+
+
+def _one_against_rest(
+    compute: Callable[..., float], truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None
+) -> float:
+    which = [1] if scores.shape[1] == 2 else range(scores.shape[1])
+    found = [
+        compute(truth == c, scores[:, c], sample_weight=weight) for c in which if 0 < (truth == c).sum() < len(truth)
+    ]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def _log_loss(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    given = np.clip(scores[np.arange(len(truth)), truth.astype(np.int64)], 1e-15, None)
+    return float(np.average(-np.log(given), weights=weight))
+
+
+def _brier(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    """Of two classes the squared error of the positive one's probability; of more, the sum over classes, halved."""
+    came = truth[:, None] == np.arange(scores.shape[1])
+    return float(np.average(np.square(scores - came).sum(axis=1) / 2, weights=weight))
+
+
+def _of_values(name: str) -> Callable[..., float]:
+    compute = getattr(measured, name)
+    return lambda truth, scores, weight: compute(truth, scores[:, 0], sample_weight=weight)
+
+
+def _mape(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    """Leaves out rows whose truth is 0, where a percentage means nothing."""
+    some = truth != 0
+    if not some.any():
+        return float("nan")
+    error = np.abs((scores[some, 0] - truth[some]) / truth[some])
+    return 100 * float(np.average(error, weights=None if weight is None else weight[some]))
+
+
+_BOTH = ("binary", "classes")
+METRICS: Mapping[str, RowMetric] = {
+    metric.name: metric
+    for metric in (
+        RowMetric(name="accuracy", direction="max", tasks=_BOTH, compute=_of_classes("accuracy_score")),
+        RowMetric(
+            name="balanced_accuracy", direction="max", tasks=_BOTH, compute=_of_classes("balanced_accuracy_score")
+        ),
+        RowMetric(name="precision", direction="max", tasks=_BOTH, compute=_averaged("precision_score")),
+        RowMetric(name="recall", direction="max", tasks=_BOTH, compute=_averaged("recall_score")),
+        RowMetric(name="f1", direction="max", tasks=_BOTH, compute=_averaged("f1_score")),
+        RowMetric(name="roc_auc", direction="max", tasks=_BOTH, compute=_roc_auc),
+        RowMetric(name="pr_auc", direction="max", tasks=_BOTH, compute=_pr_auc),
+        RowMetric(name="log_loss", direction="min", tasks=_BOTH, compute=_log_loss),
+        RowMetric(name="brier", direction="min", tasks=_BOTH, compute=_brier),
+        RowMetric(name="calibration_error", direction="min", tasks=_BOTH, compute=calibration_error),
+        RowMetric(
+            name="rmse",
+            direction="min",
+            tasks=("regression",),
+            compute=_of_values("root_mean_squared_error"),
+            unit="target",
+        ),
+        RowMetric(
+            name="mae", direction="min", tasks=("regression",), compute=_of_values("mean_absolute_error"), unit="target"
+        ),
+        RowMetric(name="r2", direction="max", tasks=("regression",), compute=_of_values("r2_score")),
+        RowMetric(name="mape", direction="min", tasks=("regression",), compute=_mape, unit="%"),
+    )
+}

@@ -27,6 +27,7 @@ from torch import Tensor
 
 KEPT = 2
 SHARE = 0.02  # of the time spent training, at most, goes into writing states
+GRACE = 0.1  # seconds besides, for each trial: one slow write must not keep the next epoch from its state
 _STATE, _REPORT, _MANIFEST = "state.pt", "report.json", "manifest.json"
 
 
@@ -47,13 +48,14 @@ class Checkpoints:
     def __init__(self, folder: Path, owner: Mapping[str, Any]) -> None:
         self.folder = folder
         self.owner = dict(owner)
-        self.cost = 0.0  # seconds that the last one took
-        self.trained = 0.0  # seconds trained since
+        self.cheapest = 0.0  # seconds that a write took
+        self.spent = 0.0  # on all of them
+        self.trained = 0.0  # seconds of training
 
     def due(self, seconds: float) -> bool:
         """Whether to write now, `seconds` of training after the last call: always, unless that would cost too much."""
         self.trained += seconds
-        return self.trained * SHARE >= self.cost
+        return self.spent + self.cheapest <= self.trained * SHARE + GRACE
 
     def save(self, state: dict[str, Any], report: Mapping[str, Any]) -> None:
         """Write the state after epoch report["number"]; CannotWriteError leaves those that were there as they were."""
@@ -80,7 +82,9 @@ class Checkpoints:
             raise CannotWriteError(f"cannot write {self.folder}: {error.strerror or error}") from error
         for old in self._states()[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
-        self.cost, self.trained = time.perf_counter() - began, 0.0
+        cost = time.perf_counter() - began
+        self.cheapest = min(self.cheapest or cost, cost)
+        self.spent += cost
 
     def newest(self, at_most: int | None = None) -> Found | None:
         """The newest state, of epoch `at_most` or earlier, that is whole and this trial's own; None where none is."""

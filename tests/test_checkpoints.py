@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from ray_jobs.checkpoints import KEPT, SHARE, CannotWriteError, Checkpoints
+from ray_jobs.checkpoints import GRACE, KEPT, SHARE, CannotWriteError, Checkpoints
 
 
 def states(folder: Path, trial: int = 7) -> Checkpoints:
@@ -170,10 +170,26 @@ def test_a_full_disk_is_named_and_leaves_the_states_there_were(
 def test_states_are_written_as_often_as_they_stay_cheap(tmp_path: Path) -> None:
     one = states(tmp_path)
     assert one.due(0.001), "the first is always due"
-    one.cost = 0.02
-    needed = one.cost / SHARE  # 1 s of training
-    assert not one.due(0.4 * needed)
-    assert not one.due(0.4 * needed)
-    assert one.due(0.3 * needed)
+    one.spent, one.cheapest = 0.3, 0.1
+    needed = (0.3 + 0.1 - GRACE) / SHARE  # 15 s of training in all
+    assert not one.due(needed - 1)
+    assert one.due(1)
     save(one, 1)
-    assert one.trained == 0.0
+    assert 0 < one.cheapest < 0.1 and one.spent > 0.3
+
+
+def test_of_a_long_training_so_much_goes_into_states_and_no_more(tmp_path: Path) -> None:
+    one, written = states(tmp_path), 0
+    for _ in range(1000):  # epochs of a second, and writes of 50 ms: every one would be 5%
+        if one.due(1.0):
+            one.spent, one.cheapest, written = one.spent + 0.05, 0.05, written + 1
+    assert 1000 * SHARE / 0.05 - 1 <= written <= (1000 * SHARE + GRACE) / 0.05
+
+
+def test_one_slow_write_keeps_no_epoch_from_its_state(tmp_path: Path) -> None:
+    one = states(tmp_path)
+    assert one.due(1.0)
+    one.spent, one.cheapest = 0.01, 0.01
+    assert one.due(1.0)
+    one.spent += 0.09  # a disk that was busy
+    assert one.due(1.0)

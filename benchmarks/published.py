@@ -86,13 +86,20 @@ def main() -> None:
     given = parser.parse_args(own)
     frame = z_scores(read_table(str(given.data)), given.time)
     rows = []
+    given.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for family in given.families:
             rows.append(one(family, frame, given.time, given.horizon, search, Path(folder)))
+            keep(rows[-1], given.output)
             show(rows, given.horizon)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    before = json.loads(given.output.read_text(encoding="utf8")) if given.output.exists() else []
-    given.output.write_text(json.dumps([*before, *rows], indent=1), encoding="utf8")
+
+
+def keep(row: dict[str, Any], file: Path) -> None:
+    """Add a score to the file, which is whole at every moment."""
+    before = json.loads(file.read_text(encoding="utf8")) if file.exists() else []
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(json.dumps([*before, row], indent=1), encoding="utf8")
+    part.replace(file)
 
 
 def _cut(words: list[str]) -> tuple[list[str], list[str]]:

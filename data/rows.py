@@ -6,6 +6,7 @@ Rows in messages are data rows of the frame as it came: the first row after the 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.columns import read_columns, read_weight
+from data.columns import BLANKS, read_columns, read_weight
 from data.errors import InputError, nearest
 from data.times import holds_times, read_known_times, read_times
 from data.words import MISSING, as_words, codes_of
@@ -96,7 +97,7 @@ def check_rows(
     _check_roles(frame, target, named, drop, as_words_named, {"weight": weight, "group": group, "time": time}, labels)
     notices: list[str] = []
     if target is not None:
-        known = frame[target].notna().to_numpy()
+        known = (frame[target].notna() & ~frame[target].isin(BLANKS)).to_numpy()
         if not known.any():
             raise InputError(f"target column {target!r} has no value at all; name another")
         if not known.all():
@@ -192,8 +193,8 @@ def _task(frame: pd.DataFrame, target: str | None, task: str) -> tuple[Task, lis
     kinds = np.unique(numbers.to_numpy(np.float64))
     if len(kinds) == 2 or (len(kinds) <= FEW and bool((kinds == np.floor(kinds)).all())):
         return "classification", [
-            f"{target!r} has {len(kinds)} different numbers, which were taken for classes; --task regression takes "
-            f"them for amounts."
+            f"{target!r} has {len(kinds)} different numbers, which were taken for classes; data.task: regression "
+            f"takes them for amounts."
         ]
     return "regression", []
 
@@ -205,24 +206,33 @@ def _target(frame: pd.DataFrame, target: str | None, task: Task) -> tuple[tuple[
     if task == "regression":
         read = read_columns(frame, [target], 1, named={target})
         return (), read.values[:, 0]
-    said = as_words(frame[target])
+    said = _class_names(frame[target])
     classes = tuple(sorted(set(said) - {MISSING}, key=_numbers_first))
     if len(classes) < 2:
         raise InputError(f"target column {target!r} is constant: every row is {classes[0]!r}; nothing can be learnt")
     if len(classes) > MOST_CLASSES:
         raise InputError(
             f"target column {target!r} has {len(classes)} classes, at most {MOST_CLASSES} are learnt; give "
-            f"--task regression where they are amounts"
+            f"data.task: regression where they are amounts"
         )
     return classes, codes_of(said, classes) - 1
+
+
+def _class_names(column: pd.Series[Any]) -> NDArray[Any]:
+    """Each row's class: numbers are the same however they are written, 1 and 1.0; all else goes by its words."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    if pd.api.types.is_bool_dtype(column.dtype) or bool(numbers.isna().any()):
+        return as_words(column)
+    return np.array([np.format_float_positional(number, trim="-") for number in numbers.to_numpy()], object)
 
 
 def _numbers_first(word: str) -> tuple[bool, float, str]:
     """Classes that are numbers in the order of numbers: 2 before 10."""
     try:
-        return False, float(word), word
+        number = float(word)
     except ValueError:
-        return True, 0.0, word
+        number = math.nan
+    return (False, number, word) if math.isfinite(number) else (True, 0.0, word)
 
 
 def _codes(column: pd.Series[Any], name: str) -> NDArray[np.int64]:

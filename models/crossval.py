@@ -222,7 +222,9 @@ class FoldScore:
 
     def every(self, answers: Answers) -> dict[str, float]:
         """Each metric of the heads that answered, by name; over several targets as `selection` averages them."""
-        return {name: self.by(name, answers) for name in known_metrics(answers)}
+        valued = self.heads.answers_value
+        names = [name for name in known_metrics(answers) if valued or METRICS[name].head != "value"]
+        return {name: self.by(name, answers) for name in names}
 
 
 def segment_starts(table: Table, origins: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -66,8 +66,12 @@ class Predictor:
 
         `others` are the further inputs that the card lists, if any, by name: "ahead" (batch, H, G) as past is, "time"
         (batch, lookback) and "time_ahead" (batch, H) in whole seconds since 1970 UTC, texts (batch, lookback).
-        Answers are float32 in the targets' units. ValueError where an input is missing, unknown or of another shape.
+        Answers are float32 in the targets' units. ValueError where an input is missing, unknown or of another shape, or
+        where no head answers the value: then `explain` has all there is.
         """
+        if not self.card.get("answers_value", True):
+            heads = ", ".join(each["name"] for each in self.card["outputs"][1:])
+            raise ValueError(f"the model answers no value, but {heads}; ask explain, or explain_table")
         answers: NDArray[np.float32] = self._run(past, others, self.card["outputs"][:1])[0]
         return answers
 
@@ -79,6 +83,10 @@ class Predictor:
         told = self.card["outputs"][1:]
         return dict(zip([each["name"] for each in told], self._run(past, others, told), strict=True)) if told else {}
 
+    def explain_table(self, frame: pd.DataFrame, ahead: pd.DataFrame | None = None) -> dict[str, NDArray[np.float32]]:
+        """What `explain` tells of the same window, without the batch."""
+        return {name: told[0] for name, told in self.explain(**self._window(frame, ahead)).items()}
+
     def predict_table(self, frame: pd.DataFrame, ahead: pd.DataFrame | None = None) -> NDArray[np.float32]:
         """(H, K), `steps` by `targets`: what follows the last row of `frame`, one series in time order, a step apart.
 
@@ -87,6 +95,11 @@ class Predictor:
         (by the column that named them in training), or their times, where the table has that column, are not in order
         and a step apart: no window of the training crossed a gap.
         """
+        first: NDArray[np.float32] = self.predict(**self._window(frame, ahead))[0]
+        return first
+
+    def _window(self, frame: pd.DataFrame, ahead: pd.DataFrame | None) -> dict[str, NDArray[Any]]:
+        """The inputs of one window, a batch of one, read from tables."""
         series = self.card.get("config", {}).get("data", {}).get("series")
         if series in frame.columns and frame[series].nunique() > 1:
             raise ValueError(f"the rows belong to {frame[series].nunique()} series; give those of one {series!r}")
@@ -96,9 +109,7 @@ class Predictor:
             raise ValueError(f"ahead must have a row for each of the {len(self.steps)} steps ahead, got {len(ahead)}")
         last = frame.iloc[-self.lookback :]
         self._check_steps(last)
-        inputs = {name: self._column(name, each, last, ahead) for name, each in self.inputs.items()}
-        first: NDArray[np.float32] = self.predict(**{name: values[None] for name, values in inputs.items()})[0]
-        return first
+        return {name: self._column(name, each, last, ahead)[None] for name, each in self.inputs.items()}
 
     def _check_steps(self, frame: pd.DataFrame) -> None:
         name = self.card.get("time_column")

@@ -168,7 +168,7 @@ _PERHAPS_LISTS = ("window.lookback", "heads.value", "heads.direction", "heads.qu
 
 def _flag_value(key: str, text: str) -> Any:
     """A flag's text as YAML reads it; names are split at commas where the key takes a list."""
-    if key in _LISTS or (key in _PERHAPS_LISTS and "," in text and "[[" not in text):
+    if key in _LISTS or (key in _PERHAPS_LISTS and "," in text and not re.match(r"\s*\[\s*\[", text)):
         text = text.strip("[]")
         parts = [part.strip() for part in text.split(",") if part.strip()]
         if parts == ["auto"] and key in _NAMES:

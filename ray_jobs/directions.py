@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from models.crossval import FoldScore, Problem
 from models.training import Answers
 
 _DRAWS = 2000
-_FEWEST_BLOCKS = 5  # fewer tell nothing of how far a mean may lie off
+_FEWEST_BLOCKS = 8  # fewer tell nothing of how far a mean may lie off
 
 
 def direction_rows(problem: Problem, family: str, answers: Answers, score: FoldScore) -> list[dict[str, Any]]:
@@ -53,10 +54,12 @@ def direction_rows(problem: Problem, family: str, answers: Answers, score: FoldS
 def bounds(
     gain: NDArray[np.int64], counted: NDArray[np.bool_], times: NDArray[np.int64], step: int
 ) -> tuple[float, float]:
-    """The mean of `gain` (N,) over the `counted` windows, bounded with 95% confidence; NaN where too little is known.
+    """The mean of `gain` (N,) over the `counted` windows, bounded with about 95% confidence; NaN where too little is
+    known.
 
-    A circular block bootstrap (Politis & Romano 1992) over the distinct `times` (N,) of the windows: windows of one
-    time, which move together in a panel, stay together, and so do neighbours in time, whose futures overlap. A block is
+    Student's t, with as many degrees of freedom as there are blocks but one, times the deviation of a circular
+    block bootstrap (Politis & Romano 1992) over the distinct `times` (N,) of the windows: windows of one time,
+    which move together in a panel, stay together, and so do neighbours in time, whose futures overlap. A block is
     as long as the forecast looks ahead, `step`, and at least the cube root of the number of times.
     """
     _, place = np.unique(times, return_inverse=True)
@@ -72,5 +75,6 @@ def bounds(
     known = drawn[1] > 0
     if not known.any():
         return math.nan, math.nan
-    low, high = np.quantile(drawn[0][known] / drawn[1][known], [0.025, 0.975])
-    return float(low), float(high)
+    mean = float(gains.sum() / cases.sum())
+    away = float(stats.t.ppf(0.975, n_blocks - 1) * (drawn[0][known] / drawn[1][known]).std())
+    return mean - away, mean + away

@@ -155,6 +155,7 @@ def _card(
         "calendar": table.calendar.name,
         "step": {"unit": table.calendar.unit, "step": table.calendar.step},
         "time_column": table.time_name,
+        "answers_value": problem.heads.answers_value,  # else the last known value stands in its place
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
         "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
         "metrics": {

@@ -398,6 +398,15 @@ def test_a_table_s_missing_values_are_missing(bundle, past):
     assert (predictor.predict_table(frame) == predictor.predict(wanted)[0]).all()
 
 
+def test_a_model_without_a_value_is_asked_otherwise(bundle, past):
+    predictor = Predictor(bundle)
+    predictor.card["answers_value"] = False
+    for ask in (lambda: predictor.predict(past[:1]), lambda: predictor.predict_table(frame_of(past[7]))):
+        with pytest.raises(ValueError, match="the model answers no value"):
+            ask()
+    assert predictor.explain_table(frame_of(past[7])) == {}  # this one tells nothing besides its answer
+
+
 def test_a_table_without_a_column_is_refused(bundle, past):
     with pytest.raises(ValueError, match="the table lacks column 'heat'; needed are load, heat, wind"):
         Predictor(bundle).predict_table(frame_of(past[7]).drop(columns="heat"))

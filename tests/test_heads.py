@@ -248,3 +248,11 @@ def test_an_average_tells_the_weights_of_inputs_by_their_names():
     torch.testing.assert_close(told["variable_weights"], (each[0] + each[1]) / 2)
     torch.testing.assert_close(told["variable_weights"].sum(dim=1), torch.ones(20))
     assert (each[0][:, 3:] == 0).all() and (each[1][:, 3:5] == 0).all() and (each[1][:, 5] > 0).all()
+
+
+def test_a_model_of_directions_alone_has_no_metrics_and_no_answer_of_the_value(problem):
+    alone = replace(problem, heads=Heads(value=False, direction=True), metric="log_loss")
+    fold = alone.split.final
+    scores = FoldScore(alone, fold).every(naive_answers(alone, fold)["mean"])
+    assert "log_loss" in scores and "direction_accuracy" in scores
+    assert not {"mae", "rmse", "directional_accuracy"} & set(scores)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 DATA = {"data", "numpy", "pandas", "pyarrow"}
-MODELS = DATA | {"models", "torch", "onnx", "onnxruntime", "sklearn", "lightgbm", "xgboost"}
+MODELS = DATA | {"models", "torch", "onnx", "onnxruntime", "scipy", "sklearn", "lightgbm", "xgboost"}
 MAY_IMPORT = {
     "data": DATA,
     "models": MODELS,

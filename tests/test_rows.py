@@ -79,6 +79,27 @@ def test_rows_without_a_target_are_left_out_and_counted(frame: pd.DataFrame) -> 
     assert "2 rows without a value of 'churned' were left out." in table.notices
 
 
+@pytest.mark.parametrize(
+    ("values", "classes", "target"),
+    [
+        (["yes", "no", "", "yes", "NA", "no"], ("no", "yes"), [1, 0, 1, 0]),
+        (["1", "1.0", "1", "0", "0.0", "0"], ("0", "1"), [1, 1, 1, 0, 0, 0]),
+        ([1, 1.0, True, 0, 0, False], ("0", "1"), [1, 1, 1, 0, 0, 0]),
+        (np.array([0.1, 0.2] * 3, np.float32), ("0.1", "0.2"), [0, 1, 0, 1, 0, 1]),
+        (["1", "nan", "2", "1", "3", "2"], ("1", "2", "3"), [0, 1, 0, 2, 1]),
+    ],
+)
+def test_one_class_has_one_name_and_a_blank_is_none(
+    frame: pd.DataFrame, values: object, classes: tuple[str, ...], target: list[int]
+) -> None:
+    table = check_rows(
+        frame.assign(churned=pd.Series(values, dtype=getattr(values, "dtype", object))), target="churned"
+    )
+    assert table.classes == classes
+    assert table.target is not None
+    assert table.target.tolist() == target
+
+
 def test_a_column_of_numbers_may_be_declared_a_category(frame: pd.DataFrame) -> None:
     table = check_rows(frame, target="churned", inputs=["age", "shop"], categorical=["shop"])
     assert table.categories == {"shop": ("7", "8", "9")}

@@ -72,8 +72,6 @@ class Trained(ABC):
         order = torch.randperm(len(self.target), generator=torch.Generator().manual_seed(seed))
         self.network.train()
         for batch in order.split(self.config.batch_size):
-            if len(batch) < 2 and len(order) > 1:  # a batch of one has no statistics
-                continue
             loss = self._loss(self.network(self.matrix[batch]), self.target[batch], self.weight[batch])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -47,14 +47,14 @@ class Builder:
         return name
 
 
-def column_names(columns: Sequence[str]) -> dict[str, str]:
-    """A name in the graph for each column: its own, where that is a C identifier, as ONNX wants names; else "column_N"
-    by its place."""
+def column_names(columns: Sequence[str], taken: Sequence[str] = ()) -> dict[str, str]:
+    """A name in the graph for each column: its own, where that is a C identifier, as ONNX wants names, and not `taken`,
+    as the outputs' are; else "column_N" by its place."""
     names: dict[str, str] = {}
     for place, column in enumerate(columns, start=1):
-        fits = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", column) is not None
+        fits = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", column) is not None and column not in taken
         name = column if fits else f"column_{place}"
-        while not fits and (name in columns or name in names.values()):
+        while not fits and (name in columns or name in taken or name in names.values()):
             name += "_"
         names[column] = name
     return names

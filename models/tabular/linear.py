@@ -20,6 +20,7 @@ from models.tabular._networks import Scored
 from models.tabular.learning import Rows, Seeds, Shape
 from models.tabular.torch_graph import to_onnx
 
+EPOCHS = 1
 _ITERATIONS = 1000
 
 
@@ -58,11 +59,21 @@ class Learner:
             return
         with torch.inference_mode():
             inputs = self.network.inputs(torch.from_numpy(self.train.matrix)).double().numpy()
-        solved = self._solver(len(inputs)).fit(inputs, self.shape.scaled(self.train), sample_weight=self.train.weight)
-        weight = np.atleast_2d(solved.coef_)
+        target = self.shape.scaled(self.train)
+        n_sums = self.network.head.out_features
+        weight, bias = np.zeros((n_sums, inputs.shape[1])), self.shape.base(self.train)
+        known = np.unique(target).astype(np.int64) if self.shape.n_classes else np.zeros(1, np.int64)
+        if not self.shape.n_classes or len(known) > 1:  # else the share of the only class is all there is to learn
+            solved = self._solver(len(inputs)).fit(inputs, target, sample_weight=self.train.weight)
+            two = n_sums > 1 and len(known) == 2  # told apart by one sum
+            coefficients = np.atleast_2d(solved.coef_)
+            rows = known if n_sums > 1 else np.zeros(1, np.int64)
+            weight[rows] = np.concatenate([-coefficients / 2, coefficients / 2]) if two else coefficients
+            intercept = np.broadcast_to(solved.intercept_, len(coefficients))
+            bias[rows] = np.concatenate([-intercept / 2, intercept / 2]) if two else intercept
         with torch.no_grad():
             self.network.head.weight.copy_(torch.from_numpy(weight))
-            self.network.head.bias.copy_(torch.from_numpy(np.broadcast_to(solved.intercept_, len(weight)).copy()))
+            self.network.head.bias.copy_(torch.from_numpy(bias))
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, C) probabilities, or (N, 1) values."""

@@ -5,14 +5,16 @@ Shapes: N rows, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as measured
 
+from data.errors import InputError
 from data.row_folds import RowFold
 from data.rows import RowTable
 from models.tabular.encoding import Encoding
@@ -46,6 +48,8 @@ class RowProblem:
         spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
         shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
         weight = None if table.weight is None else table.weight[fold.train]
+        if weight is not None:  # penalties and least leaves count rows, whatever the unit of the weights
+            weight = weight / weight.mean()
         return shape, Rows(matrix=encoding.matrix(table, fold.train), target=target, weight=weight)
 
 
@@ -58,6 +62,26 @@ class RowMetric:
     tasks: tuple[str, ...]
     compute: Callable[[NDArray[np.float32], Scores, NDArray[np.float32] | None], float]
     unit: str = "1"  # "1", "%", "target", "target^2"
+
+
+def check(problem: RowProblem) -> None:
+    """InputError where a fold's rows weigh nothing, or the metric has no value there, whatever is answered."""
+    table = problem.table
+    assert table.target is not None
+    for fold in (*problem.folds, problem.final):
+        name = "the holdout" if fold.name == "holdout" else f"fold {fold.name}"
+        for kind, rows in (("training", fold.train), ("validation", fold.valid)):
+            if table.weight is not None and not table.weight[rows].any():
+                raise InputError(
+                    f"data.weight: every {kind} row of {name} weighs 0; give some a weight, or use fewer folds"
+                )
+        shape, train = problem.rows(fold)
+        constant = np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
+        if not math.isfinite(score(problem, fold.valid, constant, [problem.metric])[problem.metric]):
+            raise InputError(
+                f"search.metric={problem.metric!r} has no value on {name}, whose validation rows are all of one class "
+                f"or value; choose another metric or fewer folds"
+            )
 
 
 def score(
@@ -85,28 +109,32 @@ def calibration_error(
     as many rows each (Naeini et al. 2015, doi.org/10.1609/aaai.v29i1.9602)."""
     confidence, right = scores.max(axis=1), (scores.argmax(axis=1) == truth).astype(np.float64)
     weight = np.ones(len(truth), np.float32) if weight is None else weight
-    total = 0.0
-    for part in np.array_split(np.argsort(confidence, kind="stable"), bins):
-        share = float(weight[part].sum())
-        if share:
-            total += abs(float((weight[part] * (confidence[part] - right[part])).sum()))
-    return total / float(weight.sum())
+    edges = np.unique(np.quantile(confidence, np.linspace(0, 1, bins + 1)[1:-1]))
+    place = np.searchsorted(edges, confidence)  # equal confidences share a bin
+    off = np.bincount(place, weights=weight * (confidence - right))
+    return float(np.abs(off).sum() / weight.sum())
 
 
-def _of_classes(name: str, **settings: Any) -> Callable[..., float]:
-    compute = getattr(measured, name)
-    return lambda truth, scores, weight: compute(truth, scores.argmax(axis=1), sample_weight=weight, **settings)
+def _accuracy(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    return float(measured.accuracy_score(truth, scores.argmax(axis=1), sample_weight=weight))
 
 
 def _averaged(name: str) -> Callable[..., float]:
-    """Of the positive class where there are two, else the mean over the classes."""
+    """Of the positive class where there are two, else the mean over the classes that came."""
     compute = getattr(measured, name)
 
     def of(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
-        average = "binary" if scores.shape[1] == 2 else "macro"
-        return float(compute(truth, scores.argmax(axis=1), sample_weight=weight, average=average, zero_division=0.0))
+        two = scores.shape[1] == 2
+        settings = {"average": "binary"} if two else {"average": "macro", "labels": np.unique(truth)}
+        return float(compute(truth, scores.argmax(axis=1), sample_weight=weight, zero_division=0.0, **settings))
 
     return of
+
+
+def _balanced_accuracy(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
+    """The mean over the classes that came of how many of each were found."""
+    settings = {"average": "macro", "labels": np.unique(truth), "zero_division": 0.0}
+    return float(measured.recall_score(truth, scores.argmax(axis=1), sample_weight=weight, **settings))
 
 
 def _roc_auc(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> float:
@@ -157,10 +185,8 @@ _BOTH = ("binary", "classes")
 METRICS: Mapping[str, RowMetric] = {
     metric.name: metric
     for metric in (
-        RowMetric(name="accuracy", direction="max", tasks=_BOTH, compute=_of_classes("accuracy_score")),
-        RowMetric(
-            name="balanced_accuracy", direction="max", tasks=_BOTH, compute=_of_classes("balanced_accuracy_score")
-        ),
+        RowMetric(name="accuracy", direction="max", tasks=_BOTH, compute=_accuracy),
+        RowMetric(name="balanced_accuracy", direction="max", tasks=_BOTH, compute=_balanced_accuracy),
         RowMetric(name="precision", direction="max", tasks=_BOTH, compute=_averaged("precision_score")),
         RowMetric(name="recall", direction="max", tasks=_BOTH, compute=_averaged("recall_score")),
         RowMetric(name="f1", direction="max", tasks=_BOTH, compute=_averaged("f1_score")),

@@ -101,7 +101,7 @@ def _directions(run: Run) -> list[str]:
         "How often the direction of the change from the last known value was right on the holdout. The base rate is "
         "the share of the direction that was most frequent there: no constant answer could have done better. The "
         "interval is that of the difference, by a block bootstrap over times, since windows that overlap and series "
-        "that move together are no independent cases. Of many verdicts, one in twenty or so comes by chance."
+        "that move together are no independent cases. Of many verdicts, one in twenty or a few more come by chance."
     )
     if not table:
         return []

@@ -151,14 +151,15 @@ def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
         sweep.send(signal.SIGKILL)
         sweep.end(-signal.SIGKILL)
         spoiled = spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
-        before, ended, to_the_end = sweep.acknowledged(), sweep.ended(), i % 4 == 0
+        before, to_the_end = sweep.acknowledged(), i % 4 == 0
         twice = row.epochs_twice  # what a spoiled state held is trained again: that is counted in its own way
         judge.go_on(row, name, before, to_the_end=to_the_end)
         row.epochs_twice = twice
         said = sweep.said()  # one file for both
+        went_on = {trial for trial, _ in set(sweep.acknowledged()) - set(before)}
         for path in spoiled:  # those that must be read: of trials that go on, and of the winner for its training
             trial = int(path.parent.name.removeprefix("trial-"))
-            if trial not in ended or (to_the_end and trial == judge.best):
+            if trial in went_on or (to_the_end and trial == judge.best):
                 row.corrupted_accepted += f"{path.parent.name}/{path.name} cannot be used" not in said
     return row
 

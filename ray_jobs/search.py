@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from torch import nn
 
 from data.errors import InputError, nearest
 from models.crossval import Problem, n_ranked, reads_targets_alone
@@ -276,12 +277,12 @@ def _finalists(
 def _winners(
     settings: Config, problem: Problem, finalists: Sequence[Finalist], run: RunFolder, out: Console
 ) -> tuple[list[Winner], dict[str, str]]:
-    """Each finalist trained, proven and written; of one that failed its proof, how."""
-    winners, without = [], {}
+    """Each finalist trained, proven and written; of one that could not be trained or failed its proof, why."""
+    winners = []
     names = ", ".join(best.family for best in finalists)
     with _busy(out, f"{names}: training the best configuration on everything before the holdout"):
-        trained = models(settings, problem, finalists, run.path)
-    for best, model in zip(finalists, trained, strict=True):
+        trained, without = _trained(settings, problem, finalists, run)
+    for best, model in trained:
         with _busy(out, f"{best.family}: exporting and proving it"):
             try:
                 winners.append(crown(settings, problem, best, model, run))
@@ -290,6 +291,26 @@ def _winners(
     if not winners:
         raise ProofError("; ".join(without.values()))
     return winners, without
+
+
+def _trained(
+    settings: Config, problem: Problem, finalists: Sequence[Finalist], run: RunFolder
+) -> tuple[list[tuple[Finalist, nn.Module]], dict[str, str]]:
+    """The models: all in one training, and each in its own where that fails, so that one takes no other with it."""
+    try:
+        return list(zip(finalists, models(settings, problem, finalists, run.path), strict=True)), {}
+    except HaltedError:
+        if len(finalists) == 1:
+            raise
+    trained, without = [], {}
+    for best in finalists:
+        try:
+            trained.append((best, models(settings, problem, [best], run.path)[0]))
+        except HaltedError as error:
+            without[best.family] = str(error)
+    if not trained:
+        raise HaltedError("; ".join(without.values()))
+    return trained, without
 
 
 @contextmanager

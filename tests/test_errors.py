@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,10 @@ import pytest
 import ray
 
 from data.errors import InputError
-from ray_jobs import cluster, config, display, prepare, train
+from ray_jobs import cluster, config, display, prepare, search, train
 from ray_jobs.params import check_fixed, judged_by_another, with_head_weights
 from ray_jobs.search import main
+from ray_jobs.sweep import HaltedError
 from search_spaces import FAMILIES
 
 Frame = pd.DataFrame
@@ -457,3 +459,26 @@ def test_a_weight_that_is_searched_by_another_head_s_metric_is_said():
 def test_what_is_fixed_with_all_that_it_depends_on_is_taken():
     fixed = "{model.hidden: 48, model.layers: 1, model.heads: 4}"
     check_fixed(config.parse([*TARGET, "--search.fixed", fixed], prog="", description=""), ["attention_lstm"])
+
+
+def test_a_final_training_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
+    """A network too large for its device when it sees all rows: the others are trained without it."""
+    asked = []
+
+    def models(settings, problem, finalists, folder):
+        asked.append([best.family for best in finalists])
+        if "tft" in asked[-1]:
+            raise HaltedError("the final training of tft failed: out of memory")
+        return [f"model of {best.family}" for best in finalists]
+
+    monkeypatch.setattr(search, "models", models)
+    finalists = [SimpleNamespace(family=name) for name in ("lstm", "tft", "linear")]
+    trained, without = search._trained(None, None, finalists, SimpleNamespace(path=tmp_path))
+    assert [(best.family, model) for best, model in trained] == [
+        ("lstm", "model of lstm"),
+        ("linear", "model of linear"),
+    ]
+    assert without == {"tft": "the final training of tft failed: out of memory"}
+    assert asked == [["lstm", "tft", "linear"], ["lstm"], ["tft"], ["linear"]]
+    with pytest.raises(HaltedError, match="tft failed"):
+        search._trained(None, None, finalists[1:2], SimpleNamespace(path=tmp_path))

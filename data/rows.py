@@ -96,14 +96,15 @@ def check_rows(
     as_words_named = () if categorical == "auto" else tuple(categorical)
     _check_roles(frame, target, named, drop, as_words_named, {"weight": weight, "group": group, "time": time}, labels)
     notices: list[str] = []
+    known = np.ones(len(frame), bool)
     if target is not None:
         known = (frame[target].notna() & ~frame[target].isin(BLANKS)).to_numpy()
         if not known.any():
             raise InputError(f"target column {target!r} has no value at all; name another")
         if not known.all():
             notices.append(f"{len(known) - known.sum()} rows without a value of {target!r} were left out.")
-            frame = frame[known].reset_index(drop=True)
-    kind, said = _task(frame, target, task)
+    rows = np.flatnonzero(known)  # read as a whole all the same: messages count the rows of the frame
+    kind, said = _task(frame[known], target, task)
     notices += said
     taken = {target, weight, group, time, *drop, *labels}
     wanted = list(named) or [name for name in frame.columns if name not in taken]
@@ -120,24 +121,29 @@ def check_rows(
     )
     if not read.names and not time_names:
         raise InputError(f"no column is left to predict {target!r} from; name some by data.past")
-    times = np.stack([read_known_times(frame[name], name) for name in time_names], axis=1) if time_names else None
-    classes, answers = _target(frame, target, kind)
-    n = len(frame)
+    times = [read_known_times(frame[name], name)[rows] for name in time_names]
+    classes, answers = _target(frame, target, kind, rows)
+
+    def own(name: str) -> pd.Series[Any]:
+        """A column whose value in a row that is left out does not matter."""
+        return frame[name].where(known, frame[name][known].iloc[0])
+
+    n = len(rows)
     table = RowTable(
-        values=read.values,
+        values=read.values[rows],
         names=read.names,
-        times=np.zeros((n, 0), np.int64) if times is None else times,
+        times=np.stack(times, axis=1) if times else np.zeros((n, 0), np.int64),
         time_names=tuple(time_names),
         categories=read.categories,
         task=kind,
         target=answers,
         target_name=target,
         classes=classes,
-        weight=None if weight is None else read_weight(frame[weight], weight),
-        group=None if group is None else _codes(frame[group], group),
-        clock=None if time is None else read_times(frame[time], time)[0],
+        weight=None if weight is None else read_weight(own(weight), weight)[rows],
+        group=None if group is None else _codes(own(group), group)[rows],
+        clock=None if time is None else read_times(own(time), time)[0][rows],
         notices=(f"{n} rows.", *notices, *read.notices, *_said_of_times(time_names)),
-        labels={name: as_words(frame[name]) for name in labels},
+        labels={name: as_words(frame[name])[rows] for name in labels},
     )
     return replace(table, fingerprint=_fingerprint(table))
 
@@ -199,14 +205,15 @@ def _task(frame: pd.DataFrame, target: str | None, task: str) -> tuple[Task, lis
     return "regression", []
 
 
-def _target(frame: pd.DataFrame, target: str | None, task: Task) -> tuple[tuple[str, ...], NDArray[np.float32] | None]:
-    """Class names, and each row's class or value."""
+def _target(
+    frame: pd.DataFrame, target: str | None, task: Task, rows: NDArray[np.int64]
+) -> tuple[tuple[str, ...], NDArray[np.float32] | None]:
+    """Class names, and the class or value of each of `rows`."""
     if target is None:
         return (), None
     if task == "regression":
-        read = read_columns(frame, [target], 1, named={target})
-        return (), read.values[:, 0]
-    said = _class_names(frame[target])
+        return (), read_columns(frame, [target], 1, named={target}).values[rows, 0]
+    said = _class_names(frame[target].iloc[rows])
     classes = tuple(sorted(set(said) - {MISSING}, key=_numbers_first))
     if len(classes) < 2:
         raise InputError(f"target column {target!r} is constant: every row is {classes[0]!r}; nothing can be learnt")

@@ -57,10 +57,10 @@ def holds_times(column: pd.Series[Any]) -> bool:
 def read_known_times(column: pd.Series[Any], name: str) -> NDArray[np.int64]:
     """The same as `read_times` for a column in which some are missing: MISSING_TIME."""
     known = column.notna().to_numpy()
-    times = np.full(len(column), MISSING_TIME, np.int64)
-    if known.any():
-        times[known] = read_times(column[known], name)[0]
-    return times
+    if not known.any():
+        return np.full(len(column), MISSING_TIME, np.int64)
+    times = read_times(column.where(known, column[known].iloc[0]), name)[0]  # as a whole: messages count its rows
+    return np.where(known, times, MISSING_TIME)
 
 
 def _whole(times: NDArray[Any], name: str, notices: list[str]) -> NDArray[np.int64]:

@@ -157,3 +157,13 @@ def test_a_table_of_nothing_but_ids_has_nothing_to_learn_from() -> None:
     frame = pd.DataFrame({"id": ["a", "b", "c"], "y": [1.5, 2.5, 3.5]})
     with pytest.raises(InputError, match="no column is left to predict 'y' from"):
         check_rows(frame, target="y")
+
+
+def test_messages_count_the_rows_of_the_file_also_behind_rows_that_are_left_out(frame: pd.DataFrame) -> None:
+    frame.loc[[0, 1], "churned"] = None
+    for name, value, said in (("age", np.inf, "inf in data row 5"), ("since", "2020-02-30", "data row 5")):
+        with pytest.raises(InputError, match=said):
+            check_rows(frame.assign(**{name: frame[name].where(frame.index != 4, value)}), target="churned")
+    with pytest.raises(InputError, match="'shop': data row 4 has none"):
+        check_rows(frame.assign(shop=[None, 7, 8, None, 9, 9]), target="churned", group="shop")
+    assert check_rows(frame.assign(shop=[None, 7, 8, 8, 9, 9]), target="churned", group="shop").n_rows == 4

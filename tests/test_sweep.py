@@ -225,7 +225,7 @@ def test_train_ships_one_configuration_with_two_workers(table: Path, tmp_path: P
     assert card["winner"]["epochs"] == 2
     assert card["metrics"]["holdout"]["mae"] > 0
     first, second = TorchPredictor(run / "bundles" / "lstm").model.models
-    assert not torch.equal(first.network.head.weight, second.network.head.weight), "both drew the same numbers"
+    assert not torch.equal(first.network.head.map.weight, second.network.head.map.weight), "both drew the same numbers"
 
 
 def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Path) -> None:

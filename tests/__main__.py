@@ -1,12 +1,11 @@
 """All tests, in processes side by side: what starts Ray waits more than it works. With arguments: pytest, as it is.
 
-The sweeps that are disturbed on purpose, the other tests that start Ray, and those that start none.
+The sweeps that are disturbed on purpose, the other tests that start Ray, those that export graphs, and the rest.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,12 +13,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest"]
+GRAPHS = [f"tests/test_{name}.py" for name in ("contract", "extras", "features", "heads", "inputs", "tabular", "tft")]
 APART = {
     "disturbed sweeps": ["tests/faults"],
-    "tests without Ray": ["-m", "not ray", "--ignore=tests/faults"],
+    "tests of graphs": ["-m", "not ray", *GRAPHS],
+    "other tests without Ray": ["-m", "not ray", "--ignore=tests/faults", *(f"--ignore={file}" for file in GRAPHS)],
 }
 ENV = {**os.environ, "RAY_worker_niceness": "0"}  # Ray's own, 15, would leave its workers what the others do not want
-GENTLY = ["nice", "-n", "5"] if shutil.which("nice") else []
 SHOWN = ["-m", "ray", "--ignore=tests/faults"]  # as it goes; the others when they have ended
 
 
@@ -32,9 +32,9 @@ def main(arguments: list[str]) -> int:
         for name, words in APART.items():
             with (Path(folder) / name).open("wb") as output:
                 cache = f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"
-                command = [*GENTLY, *PYTEST, *words, "-o", cache]
+                command = [*PYTEST, *words, "-o", cache]
                 beside[name] = subprocess.Popen(command, cwd=ROOT, env=ENV, stdout=output, stderr=subprocess.STDOUT)
-        print(f"tests with Ray; {' and '.join(APART)} run beside them", flush=True)
+        print(f"tests with Ray; {', '.join(APART)} run beside them", flush=True)
         codes.append(subprocess.run([*PYTEST, *SHOWN], cwd=ROOT, env=ENV).returncode)
         for name, process in beside.items():
             codes.append(process.wait())

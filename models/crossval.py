@@ -11,8 +11,7 @@ of a configuration is the mean over its folds. A configuration with a missing fo
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
 from typing import Any
@@ -31,11 +30,12 @@ from models.batches import Inputs, Windows, as_tensor
 from models.features import NO_FEATURES, Features
 from models.fourier import Waves
 from models.heads import VALUE_ALONE, Heads
+from models.in_step import InStep, Seeds
 from models.layout import Layout
 from models.metrics import METRICS, known_metrics, mase_scale, selection
 from models.preprocess import Forecaster
 from models.scaling import Statistics
-from models.training import Answers, Epoch, Training, draw_seed, predict
+from models.training import Answers, Training, draw_seed, predict
 
 Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
 
@@ -78,20 +78,6 @@ class Problem:
     @property
     def minimise(self) -> bool:
         return METRICS[self.metric].direction == "min"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FoldsEpoch:
-    """One epoch of a configuration. `epochs` holds a fold's epoch, or None where that fold had finished before."""
-
-    number: int  # from 1
-    value: float  # mean over folds of each fold's best score so far; NaN once a loss or a score is not finite
-    folds: tuple[float, ...]
-    best_epochs: tuple[int, ...]  # the epoch of each fold's best score
-    epochs: tuple[Epoch | None, ...]
-    train_seconds: float
-    valid_seconds: float
-    last: bool
 
 
 def family(name: str) -> ModuleType:
@@ -246,7 +232,7 @@ def _seasons(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([find_season(table.values[longest, i]) for i in range(table.n_targets)], np.int64)
 
 
-class CrossValidation:
+class CrossValidation(InStep[Training]):
     """A model and a `Training` for each fold, advanced together."""
 
     def __init__(self, problem: Problem, name: str, params: Params, *, trial: int, device: torch.device | str = "cpu"):
@@ -255,57 +241,28 @@ class CrossValidation:
         config = training.Config(**params["fit"])
         lookback = params["window"]["lookback"]
         table_TF = as_tensor(problem.table.values).to(device)  # once for all folds
-        self.trainings = []
+        trainings = []
         for i, fold in enumerate(problem.split.folds, start=1):
             statistics = fit_statistics(problem, fold)
             torch.manual_seed(draw_seed(problem.seed, trial, i, 0))
-            self.trainings.append(
+            trainings.append(
                 Training(
                     build(problem, name, params, statistics).to(device),
                     lookback_windows(problem, table_TF, fold.train, lookback),
                     lookback_windows(problem, table_TF, fold.valid, lookback),
                     config,
-                    seeds=_Seeds(problem.seed, trial, i),
+                    seeds=Seeds(problem.seed, trial, i),
                     metric=FoldScore(problem, fold),
                     minimise=problem.minimise,
                 )
             )
-
-    def epochs(self) -> Iterator[FoldsEpoch]:
-        """One epoch of every unfinished fold at a time, until all have finished."""
-        while not all(t.finished for t in self.trainings):
-            yield self._epoch()
+        super().__init__(trainings, minimise=problem.minimise)
 
     def predict_folds(self) -> list[Answers]:
         """Each fold's answers for its own validation windows, with its best weights."""
         for each in self.trainings:
             each.restore_best()
         return [predict(t.model, t.valid) for t in self.trainings if t.valid is not None]
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"folds": [t.state_dict() for t in self.trainings]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        for each, one in zip(self.trainings, state["folds"], strict=True):
-            each.load_state_dict(one)
-
-    def _epoch(self) -> FoldsEpoch:
-        number = max(t.done for t in self.trainings) + 1
-        epochs = tuple(None if t.finished else next(t.epochs()) for t in self.trainings)
-        sign = 1.0 if self.problem.minimise else -1.0
-        folds = tuple(sign * t.best for t in self.trainings)
-        # Weights that have become NaN stay NaN, and the best score of an earlier epoch must not hide it.
-        sound = all(math.isfinite(e.train_loss) and math.isfinite(e.valid) for e in epochs if e)
-        return FoldsEpoch(
-            number=number,
-            value=float(np.mean(folds)) if sound else math.nan,
-            folds=folds,
-            best_epochs=tuple(t.best_number for t in self.trainings),
-            epochs=epochs,
-            train_seconds=sum(e.train_seconds for e in epochs if e),
-            valid_seconds=sum(e.valid_seconds for e in epochs if e),
-            last=all(t.finished for t in self.trainings),
-        )
 
 
 def refit(
@@ -324,15 +281,5 @@ def refit(
         lookback_windows(problem, as_tensor(problem.table.values).to(device), fold.train, params["window"]["lookback"]),
         None,
         training.Config(**params["fit"]),
-        seeds=_Seeds(problem.seed, trial, number),
+        seeds=Seeds(problem.seed, trial, number),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Seeds:
-    seed: int
-    trial: int
-    fold: int
-
-    def __call__(self, epoch: int) -> int:
-        return draw_seed(self.seed, self.trial, self.fold, epoch)

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from ray import tune
 
-from models.crossval import CrossValidation, FoldsEpoch, Problem
+from models.crossval import CrossValidation, Problem
+from models.in_step import FoldsEpoch
 from ray_jobs.checkpoints import CannotWriteError, Checkpoints
 from search_spaces import unflatten
 

@@ -82,7 +82,7 @@ def test_folds_advance_in_step_and_end_when_they_grow_no_better(task: str, metri
     assert [epoch.number for epoch in epochs] == list(range(1, len(epochs) + 1))
     last = epochs[-1]
     assert last.last and len(epochs) < 60
-    assert [fold.done for fold in cv.folds] == [best + PATIENCE for best in last.best_epochs]
+    assert [fold.done for fold in cv.trainings] == [best + PATIENCE for best in last.best_epochs]
     assert last.value == pytest.approx(np.mean(last.folds))
     for fold, scores, kept in zip(problem.folds, cv.predict_folds(), last.folds, strict=True):
         assert score(problem, fold.valid, scores, [metric])[metric] == kept

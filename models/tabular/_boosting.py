@@ -51,9 +51,10 @@ class Boosted(ABC):
     @abstractmethod
     def _trees(self, booster: Any) -> list[Tree]: ...
 
-    def epoch(self, number: int) -> None:
-        """One epoch more, the `number`-th."""
+    def epoch(self, number: int) -> float:
+        """One epoch more, the `number`-th; the loss on the train rows after it."""
         self._take(self._grown(self.seeds(number) % 2**31))
+        return self.shape.loss(self.shape.scores(self.sums), self.train)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, C) probabilities, or (N, 1) values."""

@@ -65,18 +65,21 @@ class Trained(ABC):
     def _network(self) -> nn.Module:
         """Fresh; torch's global generator decides its first weights."""
 
-    def epoch(self, number: int) -> None:
-        """All rows once more, the `number`-th time."""
+    def epoch(self, number: int) -> float:
+        """All rows once more, the `number`-th time; the mean loss of the steps."""
         seed = self.seeds(number)
         torch.manual_seed(seed)  # dropout
         order = torch.randperm(len(self.target), generator=torch.Generator().manual_seed(seed))
         self.network.train()
+        total = torch.zeros(())
         for batch in order.split(self.config.batch_size):
             loss = self._loss(self.network(self.matrix[batch]), self.target[batch], self.weight[batch])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self.optimizer.step()
+            total += loss.detach() * len(batch)
+        return float(total / len(order))
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, C) probabilities, or (N, 1) values."""

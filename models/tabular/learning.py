@@ -1,8 +1,8 @@
 """What learners of rows share: the rows they see, what they learn of them, and where their random draws come from.
 
-A learner, in a family's file, is grown epoch by epoch (`epoch`), predicts (`predict`), remembers how it is (`mark`) and
-goes back to that (`back`), can be put away and taken up again (`state_dict`, `load_state_dict`: numbers, tensors and
-text), and becomes a graph (`graph`).
+A learner, in a family's file, is grown epoch by epoch (`epoch`, which answers the loss on the train rows), predicts
+(`predict`), remembers how it is (`mark`) and goes back to that (`back`), can be put away and taken up again
+(`state_dict`, `load_state_dict`: numbers, tensors and text), and becomes a graph (`graph`).
 
 Shapes: N rows, D columns of the matrix, C classes, S sums that a model adds up before its link.
 """
@@ -60,6 +60,14 @@ class Shape:
         shares = np.bincount(rows.target.astype(np.int64), weights=weight, minlength=self.n_classes) / weight.sum()
         log = np.log(np.clip(shares, _RAREST, 1 - _RAREST))
         return np.array([log[1] - np.log1p(-np.exp(log[1]))]) if self.n_classes == 2 else log
+
+    def loss(self, scores: NDArray[np.float64], rows: Rows) -> float:
+        """Log loss of probabilities (N, C), or squared error of values (N, 1) in variances, for these rows."""
+        if not self.n_classes:
+            each = np.square((scores[:, 0] - self.mean) / self.std - self.scaled(rows))
+        else:
+            each = -np.log(np.clip(scores[np.arange(len(scores)), rows.target.astype(np.int64)], _RAREST, None))
+        return float(np.average(each, weights=rows.weight))
 
     def scores(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """(N, S) sums -> (N, C) probabilities, or (N, 1) values."""

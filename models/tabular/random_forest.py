@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,8 +34,9 @@ class Learner:
         self.forests: list[RandomForestClassifier | RandomForestRegressor] = []
         self.marked = 0
 
-    def epoch(self, number: int) -> None:
-        """`TREES` trees more, the `number`-th time; their draws are a function of that number alone."""
+    def epoch(self, number: int) -> float:
+        """`TREES` trees more, the `number`-th time; their draws are a function of that number alone. Answers their own
+        loss on the train rows, which they have seen: far lower than any other."""
         config = self.config
         settings: dict[str, Any] = {
             "n_estimators": TREES,
@@ -49,10 +51,13 @@ class Learner:
         forest = kind(**settings)
         forest.fit(self.train.matrix, self.shape.scaled(self.train), sample_weight=self.train.weight)
         self.forests.append(forest)
+        return self.shape.loss(self._mean([forest], self.train.matrix), self.train)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, C) probabilities, or (N, 1) values."""
-        forests = self.forests
+        return self._mean(self.forests, matrix)
+
+    def _mean(self, forests: Sequence[Any], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         if not self.shape.n_classes:
             factor, summand = self.shape.units
             mean: NDArray[np.float64] = np.mean([forest.predict(matrix) for forest in forests], axis=0)

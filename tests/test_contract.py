@@ -34,6 +34,8 @@ from tests.builders import (
 )
 
 LOOKBACK, STEPS, TARGETS = 8, (1, 2, 4), 2
+# What a graph does before and after its network is no family's own: all of it with one, a part with each of the others.
+TURNS = [(family, NORMALISATIONS[i % len(NORMALISATIONS)]) for i, family in enumerate(FAMILIES) if family != "linear"]
 FROM_THE_DATA = set(crossval.FROM_THE_DATA)  # a model's settings that no space may search
 
 
@@ -293,12 +295,13 @@ def test_nothing_known_of_any_input_has_a_finite_answer(family, rich):
             assert model(**inputs).isfinite().all()
 
 
-def test_onnx_equals_torch_for_every_input_and_feature(family, rich, tmp_path):
+@pytest.mark.parametrize(("family", "normalisation"), [*TURNS, ("linear", "mean_std")])
+def test_onnx_equals_torch_for_every_input_and_feature(family, normalisation, rich, tmp_path):
     """Also at the batches that people send."""
     features = Features(columns=(0, 2), lags=(1,), averages=(3,), returns=(1,), volatilities=(3,))
     longer = make_problem(rich.table, lookback=LOOKBACK + features.reach, steps=STEPS, waves=rich.waves)
     rich = dataclasses.replace(longer, features=features)
-    model = make_model(family, rich, input__normalisation="mean_std", random_weights=True).eval()
+    model = make_model(family, rich, input__normalisation=normalisation, random_weights=True).eval()
     words, numbers = rich.table.categories, rich.table.n_numbers
     rows = LOOKBACK + features.reach
     file = tmp_path / "model.onnx"
@@ -358,7 +361,7 @@ def test_learns_to_copy(family, answer_from):
 # --- the graph
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize(("family", "normalisation"), [*TURNS, *(("linear", each) for each in NORMALISATIONS)])
 def test_onnx_equals_torch(family, problem, normalisation, tmp_path):
     model = make_model(family, problem, input__normalisation=normalisation, random_weights=True).train()
     file = tmp_path / "model.onnx"

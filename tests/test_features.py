@@ -145,7 +145,7 @@ def problem():
     return dataclasses.replace(make_problem(table, lookback=8 + ALL.reach), features=ALL)
 
 
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("normalisation", ["none", "last_std"])  # the least and the most that is done to them
 def test_the_graph_computes_them_from_raw_columns(problem, normalisation, tmp_path):
     params = make_params("lstm", input__normalisation=normalisation)
     torch.manual_seed(0)

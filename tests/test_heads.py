@@ -71,7 +71,7 @@ def test_quantiles_are_the_lowest_and_steps_up():
 
 
 @pytest.mark.parametrize("heads", [Heads(value=False, direction=True), Heads(value=False, levels=(0.1, 0.9))])
-@pytest.mark.parametrize("normalisation", NORMALISATIONS)
+@pytest.mark.parametrize("normalisation", ["none", "last_std"])  # the least and the most that is undone to answers
 def test_without_a_head_for_the_value_the_last_known_one_stands_there(heads, normalisation, problem, tmp_path):
     model = make_model("lstm", replace(problem, heads=heads), input__normalisation=normalisation, random_weights=True)
     past = past_of(problem)

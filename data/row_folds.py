@@ -1,4 +1,4 @@
-"""Folds of a table of rows: plain, stratified by class, or by whole groups."""
+"""Folds of a table of rows: at random, stratified by class, by whole groups, or in the order of time."""
 
 from __future__ import annotations
 
@@ -56,6 +56,90 @@ def grouped_rows(groups: ArrayLike, n_folds: int) -> tuple[RowFold, ...]:
     codes, names = _codes(groups, "group")
     _check_rows(len(names), n_folds, "groups")
     return _row_folds(deal(np.bincount(codes, minlength=len(names)), n_folds)[codes], n_folds)
+
+
+def in_order(clock: ArrayLike, n_folds: int) -> tuple[RowFold, ...]:
+    """Fold i trains on the first i of n_folds + 1 blocks of time and validates on the next; `clock` (n_rows,) seconds.
+
+    Blocks hold as many rows each, but for rows of one time, which stay together. InputError where there are too few
+    times.
+    """
+    times = np.asarray(clock)
+    distinct, counts = np.unique(times, return_counts=True)
+    if len(distinct) <= n_folds:
+        raise InputError(f"{n_folds} folds in the order of time need more than {n_folds} times, got {len(distinct)}")
+    before = np.cumsum(counts) - counts  # rows before each time
+    block_of_time = np.minimum(before * (n_folds + 1) // len(times), n_folds)
+    if len(np.unique(block_of_time)) <= n_folds:  # many rows share a time: as many times each
+        block_of_time = np.arange(len(distinct)) * (n_folds + 1) // len(distinct)
+    block = block_of_time[np.searchsorted(distinct, times)]
+    return tuple(
+        RowFold(name=str(i), train=np.flatnonzero(block < i), valid=np.flatnonzero(block == i))
+        for i in range(1, n_folds + 1)
+    )
+
+
+def split_rows(
+    n_rows: int,
+    *,
+    scheme: str,
+    n_folds: int,
+    holdout: float,
+    seed: int,
+    labels: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    clock: ArrayLike | None = None,
+) -> tuple[tuple[RowFold, ...], RowFold]:
+    """The folds, and the fold "holdout" whose validation rows are in none of them.
+
+    `scheme` is random, stratified (by `labels`), grouped (whole `groups`) or walk_forward (by `clock`). The holdout is
+    drawn in the same way: at random, of each class its share, whole groups, or the last rows.
+    """
+    held = _held(n_rows, scheme, holdout, seed, labels, groups, clock)
+    rest, last = np.flatnonzero(~held), np.flatnonzero(held)
+    if not len(rest) or not len(last):
+        raise InputError(f"validation.holdout={holdout:g} of {n_rows} rows leaves none on one side; choose another")
+    match scheme:
+        case "random":
+            inner = kfold(len(rest), n_folds, seed=seed)
+        case "stratified":
+            inner = stratified(np.asarray(labels)[rest], n_folds, seed=seed)
+        case "grouped":
+            inner = grouped_rows(np.asarray(groups)[rest], n_folds)
+        case "walk_forward":
+            inner = in_order(np.asarray(clock)[rest], n_folds)
+        case _:
+            raise ValueError(f"no scheme {scheme!r} of rows")
+    folds = tuple(RowFold(name=fold.name, train=rest[fold.train], valid=rest[fold.valid]) for fold in inner)
+    return folds, RowFold(name="holdout", train=rest, valid=last)
+
+
+def _held(
+    n_rows: int,
+    scheme: str,
+    share: float,
+    seed: int,
+    labels: ArrayLike | None,
+    groups: ArrayLike | None,
+    clock: ArrayLike | None,
+) -> NDArray[np.bool_]:
+    """(n_rows,) whether a row is held out."""
+    rng = np.random.default_rng([seed, 1])  # other draws than the folds'
+    if scheme == "walk_forward":
+        times = np.sort(np.asarray(clock))
+        return np.asarray(np.asarray(clock) >= times[max(0, min(n_rows - 1, round(n_rows * (1 - share))))])
+    if scheme == "grouped":
+        codes, names = _codes(np.asarray(groups), "group")
+        order = rng.permutation(len(names))
+        sizes = np.bincount(codes, minlength=len(names))[order]
+        taken = order[np.cumsum(sizes) - sizes / 2 <= share * n_rows]  # those whose middle lies within the share
+        return np.isin(codes, taken)
+    held = np.zeros(n_rows, bool)
+    codes = np.zeros(n_rows, np.int64) if scheme == "random" else _codes(np.asarray(labels), "label")[0]
+    for code in np.unique(codes):
+        rows = rng.permutation(np.flatnonzero(codes == code))
+        held[rows[: round(len(rows) * share)]] = True
+    return held
 
 
 def _check_rows(found: int, n_folds: int, what: str) -> None:

@@ -52,6 +52,23 @@ class RowTable:
     def n_rows(self) -> int:
         return len(self.values)
 
+    def take(self, rows: NDArray[np.int64]) -> RowTable:
+        """These rows alone, in this order."""
+
+        def some(array: NDArray[Any] | None) -> Any:
+            return None if array is None else array[rows]
+
+        return replace(
+            self,
+            values=self.values[rows],
+            times=self.times[rows],
+            target=some(self.target),
+            weight=some(self.weight),
+            group=some(self.group),
+            clock=some(self.clock),
+            labels={name: words[rows] for name, words in self.labels.items()},
+        )
+
     @property
     def n_numbers(self) -> int:
         """How many of `names`, the first ones, hold numbers; the others hold codes of words."""

@@ -49,23 +49,15 @@ def write_bundle(
     with their answers; `extras` what the graph tells besides, name -> what it is, and `weighed` the columns of those
     that are weights.
     """
-    new = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True, mode=0o700)
-    shutil.copyfile(graph, new / "model.onnx")
+    new = begin(folder, graph, proof)
     arrays: dict[str, Any] = weights(model)
     np.savez(new / "weights.npz", **arrays)
     some = part(inputs, np.arange(count(inputs))[:: max(1, count(inputs) // VECTORS)][:VECTORS])
     session = open_session(graph)
     found = answers(session, some, count(some), (OUTPUT, *extras))
-    outputs = {name: _lists(each) for name, each in found.items()}
+    outputs = {name: lists(each) for name, each in found.items()}
     shapes = {each.name: each.shape[1:] for each in session.get_outputs()}
-    _write_json(
-        new / "vectors.json", {"inputs": {name: _lists(each) for name, each in some.items()}, "outputs": outputs}
-    )
-    _write_json(new / "validation.json", proof.as_dict())
-    requirements = f"onnxruntime>={version('onnxruntime')}\nnumpy>={version('numpy')}\n"
-    (new / "requirements.txt").write_text(requirements, encoding="utf8")
+    write_json(new / "vectors.json", {"inputs": {name: lists(each) for name, each in some.items()}, "outputs": outputs})
     whole = {
         "format": FORMAT,
         **card,
@@ -90,8 +82,25 @@ def write_bundle(
         "steps": steps,
     }
     (new / "README.md").write_text(_model_card(whole, proof), encoding="utf8")
+    seal(new, folder, whole)
+
+
+def begin(folder: Path, graph: Path, proof: Proof) -> Path:
+    """The folder that becomes `folder` once it is sealed, with what every bundle holds."""
+    new = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True, mode=0o700)
+    shutil.copyfile(graph, new / "model.onnx")
+    write_json(new / "validation.json", proof.as_dict())
+    requirements = f"onnxruntime>={version('onnxruntime')}\nnumpy>={version('numpy')}\n"
+    (new / "requirements.txt").write_text(requirements, encoding="utf8")
+    return new
+
+
+def seal(new: Path, folder: Path, card: dict[str, Any]) -> None:
+    """Write bundle.json with every file's sum, and put the bundle in its place."""
     sums = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(new.iterdir())}
-    _write_json(new / "bundle.json", {**whole, "sha256": sums})
+    write_json(new / "bundle.json", {**card, "sha256": sums})
     shutil.rmtree(folder, ignore_errors=True)
     new.replace(folder)
 
@@ -165,7 +174,7 @@ def _ahead(steps: list[int]) -> str:
     return f"steps 1 to {steps[-1]}" if whole else f"steps {', '.join(map(str, steps))}"
 
 
-def _lists(values: NDArray[Any]) -> Any:
+def lists(values: NDArray[Any]) -> Any:
     """Nested lists, NaN and infinities as null, so that every JSON reader takes them."""
     if values.dtype.kind != "f":
         return values.tolist()
@@ -186,5 +195,5 @@ def no_nan(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _write_json(file: Path, content: Any) -> None:
+def write_json(file: Path, content: Any) -> None:
     file.write_text(json.dumps(no_nan(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf8")

@@ -14,7 +14,6 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import torch
@@ -30,14 +29,12 @@ from models.batches import Inputs, Windows, as_tensor
 from models.features import NO_FEATURES, Features
 from models.fourier import Waves
 from models.heads import VALUE_ALONE, Heads
-from models.in_step import InStep, Seeds
+from models.in_step import InStep, Params, Seeds
 from models.layout import Layout
 from models.metrics import METRICS, known_metrics, mase_scale, selection
 from models.preprocess import Forecaster
 from models.scaling import Statistics
 from models.training import Answers, Training, draw_seed, predict
-
-Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,6 +75,24 @@ class Problem:
     @property
     def minimise(self) -> bool:
         return METRICS[self.metric].direction == "min"
+
+    @property
+    def unit(self) -> str:
+        """The metric's unit in words."""
+        kind, targets = METRICS[self.metric].unit, self.table.targets
+        if kind in ("%", "1"):
+            return kind
+        base = f"unit of {targets[0]}" if len(targets) == 1 else "standard deviations, mean over targets"
+        return f"({base})^2" if kind == "target^2" else base
+
+    @property
+    def fingerprint(self) -> str:
+        return self.table.fingerprint
+
+    def cross_validation(
+        self, family: str, params: Params, *, trial: int, device: torch.device | str = "cpu"
+    ) -> CrossValidation:
+        return CrossValidation(self, family, params, trial=trial, device=device)
 
 
 def family(name: str) -> ModuleType:

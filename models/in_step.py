@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from models.training import Epoch, draw_seed
+
+Params = Mapping[str, Mapping[str, Any]]  # group ("window", "input", "model", "fit") -> name -> value
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +43,22 @@ class FoldTraining(Protocol):
 
 
 Training = TypeVar("Training", bound=FoldTraining)
+
+
+class AnyProblem(Protocol):
+    """What every configuration is judged on, be it of series or of rows."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def minimise(self) -> bool: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def cross_validation(self, family: str, params: Params, *, trial: int, device: Any = "cpu") -> InStep[Any]: ...
 
 
 class InStep(Generic[Training]):

@@ -11,7 +11,8 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from models import training
 from models.batches import Inputs
-from models.crossval import Params, Problem, build, example, fit_statistics
+from models.crossval import Problem, build, example, fit_statistics
+from models.in_step import Params
 from models.preprocess import Forecaster
 
 _COPIES = 9  # of a fold's weights: themselves, gradients, two moments, the best; four more in a state on its way

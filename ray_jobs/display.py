@@ -6,6 +6,8 @@ import math
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune import Callback
@@ -184,3 +186,14 @@ def show_leaderboard(to: Console, rows: list[dict[str, Any]], *, metric: str, un
         shown = "-" if held is None else f"{held:.5g}"
         table.add_row(row["name"], f"{row['cv_mean']:.5g} ± {row['cv_std']:.2g}", folds, shown, style=style)
     to.print(table)
+
+
+@contextmanager
+def busy(out: Console, doing: str) -> Iterator[None]:
+    """Says what is done while it is done: as it turns, in a terminal."""
+    if out.is_terminal:
+        with out.status(doing):
+            yield
+    else:
+        out.print(doing, soft_wrap=True)
+        yield

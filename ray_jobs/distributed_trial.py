@@ -18,12 +18,12 @@ from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
 from models import parallel
-from models.crossval import Problem
+from models.in_step import AnyProblem
 from ray_jobs import cluster
 from ray_jobs.trial import TrialRun, prepare_process
 
 
-def distributed_trial(config: dict[str, Any], problem: Problem) -> None:
+def distributed_trial(config: dict[str, Any], problem: AnyProblem) -> None:
     """Tune's function: config as `WarmTrial` takes it, "workers", and "storage", the folder of Ray Train's files."""
     config = config["trial"]
     cluster.hear_often()

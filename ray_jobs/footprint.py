@@ -6,13 +6,13 @@ estimate: a trial that the kernel ends all the same is started again with a node
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from models.crossval import Problem
-from models.memory import trial_bytes
+from models.in_step import Params
 from ray_jobs.settings import Resources
 from ray_jobs.study import StudyBook
 from search_spaces import unflatten
@@ -21,12 +21,11 @@ PROCESS_BYTES = 700 << 20  # torch, Ray and pandas imported: 450 MB; the rest is
 WAITING_BYTES = 256 << 20  # of a process that waits for a trial's workers
 
 
-def trial_memory(problem: Problem, book: StudyBook, resources: Resources) -> int:
-    """Bytes that one worker of a trial needs at most.
+def trial_memory(needs: Callable[[Params], int], book: StudyBook, resources: Resources) -> int:
+    """Bytes that one worker of a trial needs at most; `needs` says how many one with these nested params does.
 
     Never more than lets all workers of one trial lie on one node, so that one trial always fits.
     """
-    on_device = resources.gpus_per_trial > 0
     params: dict[str, Any] = {**book.fixed}
     choices = []
     for name, d in book.ranges.items():
@@ -38,7 +37,7 @@ def trial_memory(problem: Problem, book: StudyBook, resources: Resources) -> int
                 choices.append((name, d.choices))
 
     def needed(changed: dict[str, Any]) -> int:
-        return trial_bytes(problem, book.family, unflatten({**params, **changed}), on_device=on_device)
+        return needs(unflatten({**params, **changed}))
 
     for name, values in choices:
         params[name] = max(values, key=lambda value: needed({name: value}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,24 @@ def announce(out: Console, problem: Problem, source: str, run: RunFolder) -> Non
 def leave(
     run: RunFolder,
     problem: Problem,
-    books: list[StudyBook],
-    winners: list[Winner],
+    books: Sequence[StudyBook],
+    winners: Sequence[Winner],
     summary: dict[str, Any],
     out: Console,
 ) -> None:
     """Write all tables, the report and the comparison; DONE last, where every family has its winner."""
-    run.write_table("trials.parquet", tables.trials_table(books))
-    run.write_table("curves.parquet", tables.curves_table(books))
     parts = [w.finalist.out_of_fold.assign(family=w.finalist.family) for w in winners]
     run.write_table("oof.parquet", pd.concat(parts, ignore_index=True))
     run.write_table("holdout.parquet", tables.holdout_table(problem, winners))
+    leave_search(run, books, summary)
+    compare_families(run, out)
+    finish(run, summary)
+
+
+def leave_search(run: RunFolder, books: Sequence[StudyBook], summary: dict[str, Any]) -> None:
+    """Write what the search itself leaves, the summary and the report."""
+    run.write_table("trials.parquet", tables.trials_table(books))
+    run.write_table("curves.parquet", tables.curves_table(books))
     run.write_json("summary.json", summary)
     _keep_study(run, books)
     for family, winner in summary["winners"].items():
@@ -59,7 +67,10 @@ def leave(
         write_report(run.path)
     except InputError as error:  # such as a table too large to read again: the run itself is whole
         print(f"note: no report was written: {error}", file=sys.stderr)
-    compare_families(run, out)
+
+
+def finish(run: RunFolder, summary: dict[str, Any]) -> None:
+    """Keep the failures; DONE, and nothing of the work in between, where every family has its winner."""
     for sweep in run.path.glob("sweep-*"):
         _keep_failures(run, sweep)
     if summary["without_winner"]:  # what is left serves the one who goes on
@@ -69,7 +80,7 @@ def leave(
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _keep_study(run: RunFolder, books: list[StudyBook]) -> None:
+def _keep_study(run: RunFolder, books: Sequence[StudyBook]) -> None:
     """A study that lies in a database elsewhere is copied into the folder, which then explains itself without it."""
     elsewhere = [book for book in books if book.url != run.study_url]
     if elsewhere:
@@ -98,19 +109,32 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
             f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is",
             soft_wrap=True,
         )
+    say_bounds(out, summary, "search_spaces")
+    say_costs(out, summary, "ONNX equals PyTorch within {error:.1e} standard deviations of the target")
+    say_places(out, run, summary)
+
+
+def say_bounds(out: Console, summary: dict[str, Any], spaces: str) -> None:
     for name in summary["on_bounds"]:
-        family = name.partition(":")[0]
+        file = f"{spaces}/{name.partition(':')[0]}.py"
         out.print(
-            f"note: the best {name} lies on its bound: widen its range in search_spaces/{family}.py and search again",
-            soft_wrap=True,
+            f"note: the best {name} lies on its bound: widen its range in {file} and search again", soft_wrap=True
         )
+
+
+def say_costs(out: Console, summary: dict[str, Any], equal: str) -> None:
+    """What was proven of each winner, `equal` with its error, and what it costs to ask it."""
     for family, error in summary["onnx_error"].items():
         costs = summary["costs"][family]
         out.print(
-            f"{family}: ONNX equals PyTorch within {error:.1e} standard deviations of the target; one row takes "
-            f"{costs['latency_p50_ms']:.2f} ms, the file {costs['size_bytes'] / 1024:.0f} KiB",
+            f"{family}: {equal.format(error=error)}; one row takes {costs['latency_p50_ms']:.2f} ms, the file "
+            f"{costs['size_bytes'] / 1024:.0f} KiB",
             soft_wrap=True,
         )
+
+
+def say_places(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
+    """What the search took, and where everything lies."""
     out.print(
         f"search {summary['search_seconds']:.0f} s, efficiency {summary['efficiency']:.2f} "
         f"({summary['training_seconds']:.0f} training seconds on {summary['cores']} cores)",

@@ -33,6 +33,7 @@ from ray_jobs.settings import Config
 from search_spaces import KEEP
 
 DEFAULT_SAMPLE = "sea-temperature"
+HOLDOUT = 0.2  # the share of time
 _SILENT_SECONDS = 5.0  # of ranking, before the time that is left is said
 
 
@@ -69,7 +70,13 @@ def complete(config: Config) -> Config:
         )
     elif not data.targets:
         raise InputError("no target given; name the column to forecast, e.g. --target sales")
-    elif "://" not in data.path:
+    return placed(config.model_copy(update={"data": data}))
+
+
+def placed(config: Config) -> Config:
+    """The configuration with every path absolute; InputError for a place that will not do."""
+    data = config.data
+    if data.path is not None and "://" not in data.path:
         data = data.model_copy(update={"path": str(_resolved("data.path", data.path))})
     _check_places(config)
     search = config.search
@@ -167,7 +174,7 @@ def problem(config: Config) -> Problem:
         table,
         scheme=validation.scheme,
         n_folds=validation.folds,
-        holdout=validation.holdout,
+        holdout=HOLDOUT if validation.holdout == "auto" else validation.holdout,
         embargo=validation.embargo,
         lookback=lookback,
         steps=steps,

@@ -14,6 +14,7 @@ from data.errors import InputError
 from ray_jobs import config, prepare, run_folder
 from ray_jobs.database import DATABASE_ERRORS, check_reachable, shown, why
 from ray_jobs.interrupt import behind
+from ray_jobs.kind import Kind
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
 from ray_jobs.sweep import HaltedError
@@ -32,15 +33,15 @@ MAY_CHANGE = (
 
 
 @contextmanager
-def resumable(run: RunFolder, families: Sequence[str]) -> Iterator[None]:
-    """What stops the work on a run names the command that goes on with it."""
+def resumable(run: RunFolder, families: Sequence[str], module: str) -> Iterator[None]:
+    """What stops the work on a run names the command, of this module, that goes on with it."""
     try:
         yield
     except BaseException as error:
         reason = _reason(error, run)
         if reason is None:
             raise
-        words = ["python", "-m", "ray_jobs.search", *families, "--resume", "--name", run.path.name]
+        words = ["python", "-m", module, *families, "--resume", "--name", run.path.name]
         words += ["--runs", str(run.path.parent)]
         raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from None
 
@@ -62,9 +63,9 @@ def is_done(settings: Config) -> bool:
     return (Path(str(settings.runs)) / str(settings.name) / "DONE").exists()
 
 
-def resumed(settings: Config, families: Sequence[str], given: list[str]) -> Config:
+def resumed(settings: Config, families: Sequence[str], given: list[str], kind: Kind) -> Config:
     """The configuration that the run was begun with, and of the new one what may change on the way."""
-    complete = prepare.complete(settings)
+    complete = kind.complete(settings)
     wanted = (complete.data.path, complete.data.sample)
 
     def same(path: Path) -> bool:
@@ -83,8 +84,8 @@ def resumed(settings: Config, families: Sequence[str], given: list[str]) -> Conf
     stored = config.read_yaml(file, "--resume")
     before = config.check(stored)
     now = config.parse(given, prog="", description="", base=stored, resumable=True)
-    now = prepare.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
-    _check_families(families, now, path)
+    now = kind.complete(now.model_copy(update={"name": path.name, "runs": str(path.parent)}))
+    _check_families(families, now, path, kind.MODULE)
     for key, value, old in config.differences(now, before):
         if not may_change(key):
             raise InputError(
@@ -99,7 +100,7 @@ def may_change(key: str) -> bool:
     return key in MAY_CHANGE or key.startswith("resources.")
 
 
-def _check_families(families: Sequence[str], settings: Config, path: Path) -> None:
+def _check_families(families: Sequence[str], settings: Config, path: Path, module: str) -> None:
     """A run is gone on with for all its families, or it would end without the others."""
     storage, file = settings.search.storage, path / "study.db"
     if storage is None and not (file.exists() and file.stat().st_size):
@@ -119,5 +120,5 @@ def _check_families(families: Sequence[str], settings: Config, path: Path) -> No
     if not set(begun) <= set(families):  # fewer were begun where it ended early
         raise InputError(
             f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
-            f"python -m ray_jobs.search {' '.join(begun)} --resume --name {path.name}"
+            f"python -m {module} {' '.join(begun)} --resume --name {path.name}"
         )

@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Scheme = Literal["auto", "walk_forward", "sliding", "blocked", "grouped"]
+Scheme = Literal["auto", "walk_forward", "sliding", "blocked", "grouped", "stratified", "random"]
 Steps = Annotated[int, Field(ge=1, le=100_000)]
 MetricName = Literal[
     "auto", "mse", "rmse", "mae", "mape", "smape", "mase", "r2", "pearson",
     "directional_accuracy", "sign_precision", "sign_recall", "sign_f1",
     "direction_accuracy", "direction_precision", "direction_recall", "direction_f1", "log_loss", "pinball",
+    "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "brier", "calibration_error",
 ]  # fmt: skip
 
 
@@ -34,7 +35,7 @@ class Data(Section):
     targets: list[str] = []
     """what is forecast"""
     past: Literal["auto"] | list[str] = "auto"
-    """inputs known up to now, besides the targets; auto: every other numeric column"""
+    """inputs known up to now, besides the targets; auto: every other numeric column; of rows: all inputs"""
     future: list[str] = []
     """inputs known ahead of time, such as holidays or planned prices; numeric"""
     static: list[str] = []
@@ -45,6 +46,14 @@ class Data(Section):
     """how much each row counts: a numeric column, 0 or more; no input"""
     fill_gaps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """gaps of at most so many steps are filled with missing values; longer ones cut the series"""
+    task: Literal["auto", "classification", "regression"] = "auto"
+    """of rows: whether the target is a class or an amount; auto: by what it holds"""
+    drop: list[str] = []
+    """of rows: columns of no use, such as ids"""
+    group: str | None = None
+    """of rows: those with the same value here stay in one fold"""
+    class_weights: Literal["none", "balanced"] = "none"
+    """of rows: balanced: in training, every class counts as much as every other"""
 
 
 class Window(Section):
@@ -134,10 +143,12 @@ class Heads(Section):
 
 class Validation(Section):
     scheme: Scheme = "auto"
-    """auto is walk_forward"""
+    """auto is walk_forward for series; for rows stratified by class, grouped with data.group, walk_forward with
+    data.time, else random"""
     folds: Annotated[int, Field(ge=2, le=100)] = 5
-    holdout: Annotated[float, Field(ge=0.001, lt=0.9)] = 0.2
-    """the share of time, at the end, that is scored once, for the winner"""
+    holdout: Literal["auto"] | Annotated[float, Field(ge=0.001, lt=0.9)] = "auto"
+    """the share that is scored once, for the winner: the end of time; of rows any, whole groups, or the last by
+    data.time; auto: 0.2 of series, 0.1 of rows"""
     embargo: Annotated[int, Field(ge=0, le=100_000)] = 0
     """steps left out between training and validation, besides what the windows need"""
 
@@ -151,7 +162,8 @@ class Search(Section):
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds of search for each family, after which no trial goes on"""
     metric: MetricName = "auto"
-    """what ranks the trials; auto is mae; without a value head pinball, without quantiles log_loss"""
+    """what ranks the trials; auto is mae; without a value head pinball, without quantiles log_loss; of rows roc_auc for
+    two classes, log_loss for more, rmse for amounts"""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     fixed: dict[str, bool | int | float | str] = {}
     """parameters that are not searched, with their values: {input.normalisation: none, model.layers: 1}"""
@@ -180,6 +192,9 @@ class Export(Section):
     """of a refit: so many models, each with random draws of its own, averaged in one graph"""
     tolerance: Annotated[float, Field(gt=0)] = 1e-5
     """the largest error of the graph against PyTorch, in standard deviations of the target"""
+    threshold: Literal["auto", "accuracy", "balanced_accuracy", "f1"] | Annotated[float, Field(gt=0, lt=1)] = "auto"
+    """of two classes of rows: the probability from which on the second is answered, or what it is chosen by on
+    out-of-fold predictions; auto: by search.metric where that goes by labels, else by f1"""
 
 
 class Config(Section):
@@ -195,6 +210,9 @@ class Config(Section):
     search: Search = Search()
     resources: Resources = Resources()
     export: Export = Export()
+    gates: dict[str, str] = {}
+    """of rows: what a winner must reach on the holdout and as a graph, else exit code 3: {roc_auc: ">= 0.77", cv_std:
+    "< 0.05", latency_p95_ms: "< 50", size_mb: "< 500"}"""
 
     @model_validator(mode="after")
     def _members(self) -> Config:

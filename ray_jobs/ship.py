@@ -29,16 +29,13 @@ from models.uncertainty import Coverage, coverage, has_dropout, sample
 from models.validation import Proof, answers, open_session, prove
 from models.words import encode, input_names
 from ray_jobs.cluster import versions
+from ray_jobs.kind import ProofError
 from ray_jobs.settings import Config
 from search_spaces import KEEP
 
 _BATCH = 1024
 _SAMPLES, _DROPPED_WINDOWS = 50, 512  # of answers with dropout on
 _PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
-
-
-class ProofError(Exception):
-    """The graph does not answer as PyTorch does: one line says which output, which window, by how much."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +82,7 @@ def ship(
             words=takes.words,
         )
         if not proof.passed:
-            raise ProofError(_first_failure(proof, family))
+            raise ProofError(first_failure(proof, family))
         session = open_session(graph)
         parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
         names = (OUTPUT, *problem.heads.extras)
@@ -160,7 +157,7 @@ def _card(
         "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
         "metrics": {
             "name": problem.metric,
-            "unit": unit(problem),
+            "unit": problem.unit,
             "direction": METRICS[problem.metric].direction,
             **cv,
             "holdout": dict(holdout),
@@ -189,16 +186,6 @@ def chosen(problem: Problem, params: Mapping[str, Any], kind: str) -> list[str] 
     folds = {name: [problem.inputs[i] for i in order[: params[KEEP]]] for name, order in problem.rankings.items()}
     final = folds.pop(problem.split.final.name)
     return final if kind == "refit" else folds
-
-
-def unit(problem: Problem) -> str:
-    """The selection metric's unit in words."""
-    kind = METRICS[problem.metric].unit
-    targets = problem.table.targets
-    if kind in ("%", "1"):
-        return kind
-    base = f"unit of {targets[0]}" if len(targets) == 1 else "standard deviations, mean over targets"
-    return f"({base})^2" if kind == "target^2" else base
 
 
 def git_commit() -> str | None:
@@ -249,7 +236,8 @@ def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:
     return origins if len(origins) <= most else origins[np.linspace(0, len(origins) - 1, most).astype(np.int64)]
 
 
-def _first_failure(proof: Proof, family: str) -> str:
+def first_failure(proof: Proof, family: str) -> str:
+    """The worst of the checks that failed, in one line."""
     worst = max((c for c in proof.checks if not c.passed), key=lambda c: c.error / c.allowed)
     failed = sum(not c.passed for c in proof.checks)
     return (

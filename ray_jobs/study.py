@@ -8,7 +8,7 @@ starts; an epoch before the scheduler hears of it; an ending before the next tri
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,12 +21,9 @@ from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from data.errors import InputError
-from models.crossval import parameters
 from ray_jobs.database import make_file, shown
-from ray_jobs.params import head_weights
-from ray_jobs.settings import Config
 from ray_jobs.suggest import suggest
-from search_spaces import Space, load, with_keep
+from search_spaces import Space
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -51,23 +48,25 @@ class StudyBook:
         minimise: bool,
         name: str | None = None,
         fixed: Mapping[str, Any] = MappingProxyType({}),
+        settings: Collection[str] = (),
         searched: Mapping[str, list[Any]] = MappingProxyType({}),
     ) -> None:
         """Open the study `name` (the family where None) in the database at `url`, or make it.
 
-        `fixed` are parameters that are not searched; those of other families do not count. `searched` are choices
-        beside the space's own; the first trials take the middle one.
+        `fixed` are parameters that are not searched: of the space, or of the family's other `settings`; those of other
+        families do not count. `searched` are choices beside the space's own; the first trials take the middle one.
         """
         self.url = url
         self.name = name or space.family
         self.family = space.family
+        self.file = space.file
         self.algorithm = algorithm
         self.trials = trials
         self.seed = seed
         self.minimise = minimise
         # A window length is searched where the user gave several; one alone is no dimension of the space.
         self.fixed: dict[str, Any] = {"window.lookback": lookbacks[0]} if len(lookbacks) == 1 else {}
-        own = {*parameters(space.family), *space.ranges}
+        own = {*settings, *space.ranges}
         self.fixed |= {name: value for name, value in fixed.items() if name in own}
         self.ranges: dict[str, BaseDistribution] = {n: d for n, d in space.ranges.items() if n not in fixed}
         # Flat params of the first trials, before the algorithm suggests; with some fixed, two may be the same.
@@ -186,7 +185,7 @@ class StudyBook:
                 names = [name for name in own["ranges"] if own["ranges"][name] != noted["ranges"].get(name)]
                 names += [name for name in noted["ranges"] if name not in own["ranges"]]
                 raise InputError(
-                    f"search_spaces/{self.family}.py has changed since study {self.name!r} was begun "
+                    f"{self.file} has changed since study {self.name!r} was begun "
                     f"({', '.join(names) or 'its first trials'}); put it back, or start another run"
                 )
             raise InputError(
@@ -260,28 +259,6 @@ class StudyBook:
     def seconds(self) -> float:
         """Seconds of search up to the last recorded epoch, over all processes that worked on it."""
         return max((e["ended"] for trial in self.all_trials() for e in epochs(trial)), default=0.0)
-
-
-def open_book(
-    settings: Config, family: str, url: str, *, minimise: bool, name: str | None = None, n_ranked: int = 0
-) -> StudyBook:
-    """The study that a configuration describes, opened or made in the database at `url`.
-
-    `n_ranked` is how many inputs the family's networks choose from; with 0 nothing is chosen.
-    """
-    weights = head_weights(settings)
-    return StudyBook(
-        url,
-        with_keep(load(family), n_ranked) if n_ranked else load(family),
-        settings.window.lookbacks,
-        algorithm=settings.search.algorithm,
-        trials=settings.search.trials,
-        seed=settings.search.seed,
-        minimise=minimise,
-        name=name,
-        fixed={**weights.fixed, **settings.search.fixed},
-        searched=weights.searched,
-    )
 
 
 def _key(epoch: int) -> str:

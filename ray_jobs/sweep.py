@@ -14,7 +14,7 @@ from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneC
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
-from models.crossval import Problem
+from models.in_step import AnyProblem
 from ray_jobs import schedulers
 from ray_jobs.bookkeeping import Endings, Halt, Recorder
 from ray_jobs.checkpoints import Checkpoints
@@ -97,7 +97,7 @@ def draw(book: StudyBook, shared: dict[str, Any]) -> dict[str, Any] | None:
 
 def sweep(
     config: Config,
-    problem: Problem,
+    problem: AnyProblem,
     book: StudyBook,
     folder: Path,
     *,
@@ -114,7 +114,7 @@ def sweep(
     own = folder / f"sweep-{book.family}"
     own.mkdir(exist_ok=True, mode=0o700)
     shutil.rmtree(own / "tune", ignore_errors=True)  # of an earlier process: a cache that nobody reads
-    owner = {"family": book.family, "seed": search.seed, "data": problem.table.fingerprint}
+    owner = {"family": book.family, "seed": search.seed, "data": problem.fingerprint}
     halt = Halt()
     recorder = Recorder(book, halt, before, search.time_budget)
     swept = Swept(search_seconds=0.0, folder=own, owner=owner)
@@ -183,7 +183,7 @@ def _tidy(book: StudyBook, swept: Swept) -> None:
 
 def _tune(
     config: Config,
-    problem: Problem,
+    problem: AnyProblem,
     book: StudyBook,
     shared: dict[str, Any],
     scheduler: TrialScheduler,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -14,18 +14,19 @@ import pandas as pd
 
 from models.bundle import no_nan
 from models.crossval import FoldScore, Problem
+from models.in_step import AnyProblem
 from models.metrics import METRICS, score, score_by_step
 from models.naive import naive_answers
 from ray_jobs import cluster, ship
 from ray_jobs.directions import direction_rows
+from ray_jobs.kind import Searched
 from ray_jobs.run_folder import predictions
 from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, ending, epochs, spread
-from ray_jobs.sweep import Swept
 from ray_jobs.winner import Winner
 
 
-def trials_table(books: list[StudyBook]) -> pd.DataFrame:
+def trials_table(books: Sequence[StudyBook]) -> pd.DataFrame:
     """A row a trial, over all families."""
     rows = []
     for book in books:
@@ -52,7 +53,7 @@ def trials_table(books: list[StudyBook]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def curves_table(books: list[StudyBook]) -> pd.DataFrame:
+def curves_table(books: Sequence[StudyBook]) -> pd.DataFrame:
     """A row an epoch of a fold, over all trials and families."""
     rows = [
         {"family": book.family, "trial": trial.number, "fold": fold, "epoch": epoch["number"], **point}
@@ -65,7 +66,7 @@ def curves_table(books: list[StudyBook]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def holdout_table(problem: Problem, winners: list[Winner]) -> pd.DataFrame:
+def holdout_table(problem: Problem, winners: Sequence[Winner]) -> pd.DataFrame:
     """Every winner's and baseline's predictions on the holdout."""
     parts = []
     named = {w.finalist.family: w.shipped.predicted for w in winners} | naive_answers(problem, problem.split.final)
@@ -76,7 +77,7 @@ def holdout_table(problem: Problem, winners: list[Winner]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]:
+def leaderboard(problem: Problem, winners: Sequence[Winner]) -> list[dict[str, Any]]:
     """Winners and baselines by cross-validated score, best first."""
     rows = [
         {
@@ -108,7 +109,7 @@ def leaderboard(problem: Problem, winners: list[Winner]) -> list[dict[str, Any]]
     return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
 
 
-def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
+def holdout_summary(problem: Problem, winners: Sequence[Winner]) -> dict[str, Any]:
     """Errors by step and by target on the holdout, for the report."""
     fold = problem.split.final
     each = FoldScore(problem, fold)
@@ -155,67 +156,73 @@ def holdout_summary(problem: Problem, winners: list[Winner]) -> dict[str, Any]:
 
 
 def metric_card(problem: Problem) -> dict[str, str]:
-    return {"name": problem.metric, "unit": ship.unit(problem), "direction": METRICS[problem.metric].direction}
+    return {"name": problem.metric, "unit": problem.unit, "direction": METRICS[problem.metric].direction}
+
+
+def common_summary(
+    config: Config, problem: AnyProblem, searched: Searched, winners: Sequence[Any], without: Mapping[str, str]
+) -> dict[str, Any]:
+    """What summary.json holds of series and rows alike. Efficiency is training seconds, summed over actors, by cores x
+    search seconds.
+
+    Training seconds are those of optimiser steps; validation is counted by itself. `without` tells why a family has no
+    winner.
+    """
+    sign = 1.0 if problem.minimise else -1.0
+    best = min(winners, key=lambda w: sign * w.finalist.value)
+    books = searched.books
+    curves = [epoch for book in books for trial in book.finished() for epoch in epochs(trial)]
+    workers = config.resources.workers_per_trial  # they train side by side; an epoch tells rank 0's seconds
+    training = workers * sum(epoch["train_seconds"] for epoch in curves)
+    validating = workers * sum(epoch["valid_seconds"] for epoch in curves)
+    searching = sum(each.search_seconds for each in searched.swept)
+    return {
+        "format": 1,
+        "name": config.name,
+        "family": best.finalist.family,
+        "seed": problem.seed,
+        "best": best.finalist.as_dict(),
+        "winners": {w.finalist.family: w.finalist.as_dict() for w in winners},
+        "onnx_error": {w.finalist.family: w.shipped.proof.error for w in winners},
+        "costs": {w.finalist.family: w.shipped.proof.costs for w in winners},
+        "trials": Counter(ending(trial)["state"] for book in books for trial in book.finished()),
+        "search_seconds": searching,
+        "training_seconds": training,
+        "validation_seconds": validating,
+        "wall_seconds": searched.wall_seconds,
+        "cores": cluster.cores(),
+        "efficiency": training / (cluster.cores() * searching),
+        "on_bounds": [f"{w.finalist.family}: {name}" for w in winners for name in w.finalist.on_bounds],
+        "without_winner": dict(without),
+        "versions": cluster.versions(),
+        "git_commit": ship.git_commit(),
+        "started": searched.started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def summary(
     config: Config,
     problem: Problem,
     source: str,
-    books: list[StudyBook],
-    swept: list[Swept],
-    winners: list[Winner],
+    searched: Searched,
+    winners: Sequence[Winner],
     without: Mapping[str, str],
-    *,
-    started: datetime,
-    wall_seconds: float,
 ) -> dict[str, Any]:
-    """What summary.json holds. Efficiency is training seconds, summed over actors, by cores x search seconds.
-
-    Training seconds are those of optimiser steps; validation is counted by itself. `without` tells why a family has no
-    winner.
-    """
-    rows = leaderboard(problem, winners)
-    sign = 1.0 if problem.minimise else -1.0
-    best = min(winners, key=lambda w: sign * w.finalist.value)
-    curves = [epoch for book in books for trial in book.finished() for epoch in epochs(trial)]
-    workers = config.resources.workers_per_trial  # they train side by side; an epoch tells rank 0's seconds
-    training = workers * sum(epoch["train_seconds"] for epoch in curves)
-    validating = workers * sum(epoch["valid_seconds"] for epoch in curves)
-    searching = sum(each.search_seconds for each in swept)
-    table = problem.table
+    """What summary.json holds."""
+    table, common = problem.table, common_summary(config, problem, searched, winners, without)
     whole: dict[str, Any] = no_nan(
         {
-            "format": 1,
-            "name": config.name,
-            "family": best.finalist.family,
+            **common,
             "metric": metric_card(problem),
-            "seed": problem.seed,
-            "best": best.finalist.as_dict(),
-            "winners": {w.finalist.family: w.finalist.as_dict() for w in winners},
-            "leaderboard": rows,
+            "leaderboard": leaderboard(problem, winners),
             "holdout": holdout_summary(problem, winners),
-            "onnx_error": {w.finalist.family: w.shipped.proof.error for w in winners},
-            "costs": {w.finalist.family: w.shipped.proof.costs for w in winners},
             "dropout": {w.finalist.family: asdict(w.shipped.dropout) for w in winners if w.shipped.dropout},
             "folds": [
                 {"name": fold.name, "train_spans": fold.train_spans, "valid_spans": fold.valid_spans}
                 for fold in (*problem.split.folds, problem.split.final)
             ],
-            "trials": Counter(ending(trial)["state"] for book in books for trial in book.finished()),
-            "search_seconds": searching,
-            "training_seconds": training,
-            "validation_seconds": validating,
-            "wall_seconds": wall_seconds,
-            "cores": cluster.cores(),
-            "efficiency": training / (cluster.cores() * searching),
-            "on_bounds": [f"{w.finalist.family}: {name}" for w in winners for name in w.finalist.on_bounds],
             "notices": [*table.notices, *(f"{family} has no winner: {why}" for family, why in without.items())],
-            "without_winner": dict(without),
-            "versions": cluster.versions(),
-            "git_commit": ship.git_commit(),
-            "started": started.isoformat(timespec="seconds"),
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "data": {
                 "source": source,
                 "rows": len(table.values),
@@ -229,7 +236,7 @@ def summary(
                 name: [problem.inputs[i] for i in order] for name, order in problem.rankings.items()
             },
             "steps": problem.steps.tolist(),
-            "lookback": best.finalist.params["window.lookback"],
+            "lookback": common["best"]["params"]["window.lookback"],
         }
     )
     return whole

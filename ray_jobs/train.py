@@ -103,7 +103,7 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
         shutil.rmtree(run.path / FOLDER, ignore_errors=True)
         run.write_text("DONE", "")
         metric = problem.metric
-        out.print(f"holdout {metric} {shipped.holdout[metric]:.6g} {ship.unit(problem)}; bundle: {run.bundle(family)}")
+        out.print(f"holdout {metric} {shipped.holdout[metric]:.6g} {problem.unit}; bundle: {run.bundle(family)}")
         return run.path
 
 

@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from ray import tune
 
-from models.crossval import CrossValidation, Problem
-from models.in_step import FoldsEpoch
+from models.in_step import AnyProblem, FoldsEpoch
 from ray_jobs.checkpoints import CannotWriteError, Checkpoints
 from search_spaces import unflatten
 
@@ -32,7 +31,7 @@ class WarmTrial(tune.Trainable):
     A trial goes on from its newest state in `folder`, whoever wrote it: an earlier process, or an actor that died.
     """
 
-    def setup(self, config: dict[str, Any], problem: Problem) -> None:
+    def setup(self, config: dict[str, Any], problem: AnyProblem) -> None:
         """`problem` is fetched once an actor; its arrays stay mapped from the object store for all its trials."""
         prepare_process(int(config["trial"]["cpus"]))
         self.problem = problem
@@ -71,7 +70,9 @@ class WarmTrial(tune.Trainable):
 class TrialRun:
     """One trial's cross-validation with its states on disk; what `WarmTrial` and each distributed worker hold."""
 
-    def __init__(self, own: dict[str, Any], problem: Problem, *, number: int, device: Any, writes: bool = True) -> None:
+    def __init__(
+        self, own: dict[str, Any], problem: AnyProblem, *, number: int, device: Any, writes: bool = True
+    ) -> None:
         """`writes` is false for all workers of a trial but the first."""
         self.own = own
         self.writes = writes
@@ -85,7 +86,7 @@ class TrialRun:
         if found is not None and own["exploits"]:
             self.params = found.report["params"]  # those that it had taken over
         params = unflatten({**self.params, **own["fixed"]})
-        self.cv = CrossValidation(problem, own["family"], params, trial=number, device=device)
+        self.cv = problem.cross_validation(own["family"], params, trial=number, device=device)
         self.iterator = self.cv.epochs()
         if found is not None:
             self.cv.load_state_dict(found.state)

@@ -14,9 +14,11 @@ from torch import nn
 
 from models.crossval import CrossValidation, Problem
 from models.export import Average
+from models.in_step import InStep
 from ray_jobs import ship
 from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.final import Final, train_final
+from ray_jobs.kind import NoWinnerError
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.settings import Config
 from ray_jobs.ship import Shipped
@@ -24,10 +26,6 @@ from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.trial import prepare_process
 from search_spaces import at_edge, unflatten
-
-
-class NoWinnerError(Exception):
-    """No trial of a family has a score: one line says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +64,11 @@ def finalist(config: Config, problem: Problem, book: StudyBook, swept: Swept) ->
     """The best trial of a study, its fold models brought back and their predictions made; NoWinnerError."""
     best = book.best()
     if best is None:
-        raise NoWinnerError(_why_none(config, book))
+        raise NoWinnerError(why_none(config, book))
     params: dict[str, Any] = ending(best)["params"]
     whole = unflatten({**params, "fit.max_epochs": config.search.max_epochs})
     cv = CrossValidation(problem, book.family, whole, trial=best.number)
-    _restore(cv, swept.states(best.number), epochs(best), config.resources.cpus_per_trial)
+    restore(cv, swept.states(best.number), epochs(best), config.resources.cpus_per_trial)
     last = epochs(best)[-1]
     folds = [float(value) for value in last["folds"]]
     out_of_fold = []
@@ -130,7 +128,7 @@ def crown(config: Config, problem: Problem, best: Finalist, model: nn.Module, ru
     return Winner(finalist=best, shipped=shipped)
 
 
-def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:
+def restore(cv: InStep[Any], states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:
     """Bring `cv` to where its trial ended: its newest state, and the epochs that it may lack trained again.
 
     `epochs` are those that the study holds. What could not be reached again to the digit, such as the score of another
@@ -147,14 +145,14 @@ def _restore(cv: CrossValidation, states: Checkpoints, epochs: list[dict[str, An
         prepare_process(cpus)
         if next(iterator, None) is None:  # on another kind of device patience may end sooner
             break
-    sign = 1.0 if cv.problem.minimise else -1.0
-    folds = [sign * training.best for training in cv.trainings]
+    folds = [cv.sign * training.best for training in cv.trainings]
     if not np.allclose(folds, last["folds"], rtol=1e-4):
         shown = [" ".join(f"{value:.5g}" for value in values) for values in (last["folds"], folds)]
         print(f"note: the folds scored {shown[0]} in the search, and {shown[1]} trained again", file=sys.stderr)
 
 
-def _why_none(config: Config, book: StudyBook) -> str:
+def why_none(config: Config, book: StudyBook) -> str:
+    """Why a study has no best trial."""
     failed = [t for t in book.finished() if ending(t)["state"] == "failed"]
     if failed:
         reason = ending(failed[0])["reason"]

@@ -22,6 +22,7 @@ class Space:
     """What a study searches. Names are "group.name", groups "input", "model" and "fit"; bounds are inclusive."""
 
     family: str
+    file: str  # where it is written, from the root of the checkout
     ranges: Mapping[str, BaseDistribution]
     starts: Mapping[str, Mapping[str, Any]]  # the first trials, "default" before all; a value for every range
 
@@ -30,12 +31,13 @@ class Space:
         return self.starts["default"]
 
 
-def load(family: str) -> Space:
+def load(family: str, folder: str = "search_spaces") -> Space:
     """The space of a family: its file's SPACE and DEFAULT, flattened; STARTS, where it has any, say how they differ."""
-    module = importlib.import_module(f"search_spaces.{family}")
+    module = importlib.import_module(f"{folder.replace('/', '.')}.{family}")
     default = flatten(module.DEFAULT)
     named = {name: {**default, **flatten(own)} for name, own in getattr(module, "STARTS", {}).items()}
-    return Space(family=family, ranges=flatten(module.SPACE), starts={"default": default, **named})
+    starts = {"default": default, **named}
+    return Space(family=family, file=f"{folder}/{family}.py", ranges=flatten(module.SPACE), starts=starts)
 
 
 def with_keep(space: Space, n_ranked: int) -> Space:

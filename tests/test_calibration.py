@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from models.tabular.calibration import LEAST, Calibration, calibrate
 from models.tabular.graph import IR_VERSION, OPSET, Builder
-from models.tabular.problem import calibration_error
+from models.tabular.metrics import calibration_error
 
 
 def drawn(sharpness: float, n: int = 4000, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

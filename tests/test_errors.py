@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from data.errors import InputError
-from ray_jobs import cluster, config, display, prepare, search, train
+from ray_jobs import cluster, config, display, prepare, series, train
 from ray_jobs.params import check_fixed, judged_by_another, with_head_weights
 from ray_jobs.search import main
 from ray_jobs.sweep import HaltedError
@@ -471,9 +471,9 @@ def test_a_final_training_that_fails_takes_no_other_with_it(monkeypatch, tmp_pat
             raise HaltedError("the final training of tft failed: out of memory")
         return [f"model of {best.family}" for best in finalists]
 
-    monkeypatch.setattr(search, "models", models)
+    monkeypatch.setattr(series, "models", models)
     finalists = [SimpleNamespace(family=name) for name in ("lstm", "tft", "linear")]
-    trained, without = search._trained(None, None, finalists, SimpleNamespace(path=tmp_path))
+    trained, without = series._trained(None, None, finalists, SimpleNamespace(path=tmp_path))
     assert [(best.family, model) for best, model in trained] == [
         ("lstm", "model of lstm"),
         ("linear", "model of linear"),
@@ -481,4 +481,4 @@ def test_a_final_training_that_fails_takes_no_other_with_it(monkeypatch, tmp_pat
     assert without == {"tft": "the final training of tft failed: out of memory"}
     assert asked == [["lstm", "tft", "linear"], ["lstm"], ["tft"], ["linear"]]
     with pytest.raises(HaltedError, match="tft failed"):
-        search._trained(None, None, finalists[1:2], SimpleNamespace(path=tmp_path))
+        series._trained(None, None, finalists[1:2], SimpleNamespace(path=tmp_path))

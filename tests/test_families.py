@@ -7,7 +7,8 @@ import torch
 
 from models import attention_lstm, cnn_lstm, linear, modern_tcn, segment_lstm, tcn, tcn_attention
 from models._blocks import CausalConvolution, Pooling
-from ray_jobs.search import unread
+from ray_jobs import config
+from ray_jobs.series import unread
 from ray_jobs.study import StudyBook
 from search_spaces import load
 from tests.builders import make_problem, make_rich_table
@@ -106,7 +107,7 @@ def test_a_causal_convolution_worked_out_by_hand():
 def test_what_a_family_does_not_read_is_told(tmp_path, family, lookback, said):
     url = f"sqlite:///{tmp_path}/study.db"
     book = StudyBook(url, load(family), [lookback], algorithm="tpe", trials=3, seed=0, minimise=True)
-    sentences = unread(book, make_problem(), lookback)
+    sentences = unread(config.check({"window": {"lookback": lookback}}), make_problem(), book)
     book.close()
     assert len(sentences) == len(said) and all(part in whole for part, whole in zip(said, sentences, strict=True))
 
@@ -115,7 +116,7 @@ def test_what_is_known_ahead_is_read_by_all(tmp_path):
     book = StudyBook(
         f"sqlite:///{tmp_path}/x.db", load("linear"), [8], algorithm="tpe", trials=3, seed=0, minimise=True
     )
-    (sentence,) = unread(book, make_problem(make_rich_table()), 8)
+    (sentence,) = unread(config.check({"window": {"lookback": 8}}), make_problem(make_rich_table()), book)
     book.close()
     assert sentence == (
         "linear answers each target from its own past and what is known ahead; the past of other columns and features "

@@ -12,6 +12,7 @@ import ray
 import torch
 
 from models.crossval import build
+from models.in_step import Params
 from models.memory import kept_bytes, trial_bytes
 from models.scaling import Statistics
 from ray_jobs import bookkeeping, cluster, footprint
@@ -95,11 +96,15 @@ def test_the_largest_configuration_decides_but_never_asks_for_more_than_a_node_h
     largest = make_params(
         "lstm", lookback=30, model__hidden=64, model__layers=2, model__pooling="mean", fit__batch_size=256
     )
-    found = trial_memory(problem, one, Resources())
+
+    def needs(params: Params) -> int:
+        return trial_bytes(problem, "lstm", params)
+
+    found = trial_memory(needs, one, Resources())
     assert found >= PROCESS_BYTES + 0.99 * trial_bytes(problem, "lstm", largest)
     monkeypatch.setattr(ray, "nodes", lambda: nodes((4, PROCESS_BYTES)))
-    assert trial_memory(problem, one, Resources()) == PROCESS_BYTES
-    assert trial_memory(problem, one, Resources(workers_per_trial=2)) == (PROCESS_BYTES - footprint.WAITING_BYTES) // 2
+    assert trial_memory(needs, one, Resources()) == PROCESS_BYTES
+    assert trial_memory(needs, one, Resources(workers_per_trial=2)) == (PROCESS_BYTES - footprint.WAITING_BYTES) // 2
 
 
 def test_trials_fit_by_cores_and_by_memory_node_by_node(monkeypatch: pytest.MonkeyPatch) -> None:

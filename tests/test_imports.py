@@ -110,12 +110,16 @@ def test_the_predictor_works_without_torch_and_ray():
     assert done.returncode == 0, done.stderr
 
 
-def test_each_family_has_a_model_and_a_search_space():
+@pytest.mark.parametrize(("folder", "kind"), [("", "Model"), ("tabular", "Learner")])
+def test_each_family_has_a_model_and_a_search_space(folder, kind):
     def top_level_classes(path):
         return {n.name for n in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(n, ast.ClassDef)}
 
-    models = {path.stem for path in sources("models") if {"Config", "Model"} <= top_level_classes(path)}
-    spaces = {path.stem for path in sources("search_spaces") if not path.stem.startswith("_")}
+    def files(package):
+        return [path for path in (ROOT / package / folder).glob("*.py") if not path.stem.startswith("_")]
+
+    models = {path.stem for path in files("models") if {"Config", kind} <= top_level_classes(path)}
+    spaces = {path.stem for path in files("search_spaces")}
     assert models == spaces != set()
 
 

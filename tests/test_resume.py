@@ -11,7 +11,7 @@ import pytest
 
 from data.errors import InputError
 from models.crossval import Problem
-from ray_jobs import config, prepare, search
+from ray_jobs import config, search, series
 from ray_jobs.interrupt import Interrupted
 from ray_jobs.resume import resumable, resumed
 from ray_jobs.run_folder import RunFolder, find_unfinished, take
@@ -28,7 +28,7 @@ def begun(tmp_path: Path) -> Path:
     """A run of `linear` that was begun and has a state of its first trial."""
     run = RunFolder(tmp_path / "x")
     run.path.mkdir()
-    settings = prepare.complete(parsed(tmp_path, "--sample", "sea-temperature", "--trials", "4"))
+    settings = series.complete(parsed(tmp_path, "--sample", "sea-temperature", "--trials", "4"))
     run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
     book = StudyBook(run.study_url, load("linear"), [96], algorithm="tpe", trials=4, seed=0, minimise=True)
     book.suggest()
@@ -43,7 +43,7 @@ def parsed(runs: Path, *flags: str) -> Config:
 
 def go_on(begun: Path, *flags: str, families: tuple[str, ...] = ("linear",)) -> Config:
     given = ["--runs", str(begun.parent), *FLAGS, *flags]
-    return resumed(config.parse(given, prog="", description="", resumable=True), families, given)
+    return resumed(config.parse(given, prog="", description="", resumable=True), families, given, series)
 
 
 def test_a_run_goes_on_with_what_it_was_begun_with(begun: Path) -> None:
@@ -122,7 +122,7 @@ def test_what_stops_a_run_on_its_way_back_names_the_command(begun: Path, monkeyp
         raise Interrupted("SIGTERM")
 
     settings = go_on(begun)
-    monkeypatch.setattr(prepare, "problem", interrupted)
+    monkeypatch.setattr(series, "problem", interrupted)
     with pytest.raises(HaltedError, match=r"SIGTERM; .* python -m ray_jobs.search linear --resume --name x") as said:
         search.search(settings, ["linear"], resume=True)
     assert str(said.value).count("--resume") == 1
@@ -141,5 +141,8 @@ def test_a_disk_that_is_full_while_a_database_is_made_is_one_line(tmp_path: Path
     import sqlite3
 
     run = RunFolder(tmp_path / "x")
-    with pytest.raises(HaltedError, match="the study database failed: disk I/O error"), resumable(run, ["linear"]):
+    with (
+        pytest.raises(HaltedError, match="the study database failed: disk I/O error"),
+        resumable(run, ["linear"], series.MODULE),
+    ):
         raise sqlite3.OperationalError("disk I/O error")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data.row_folds import RowFold, kfold, stratified
-from models.tabular.crossval import PATIENCE, CrossValidation
-from models.tabular.problem import METRICS, RowProblem, calibration_error, fits, score
+from models.tabular.crossval import PATIENCE, CrossValidation, RowProblem
+from models.tabular.metrics import METRICS, calibration_error, fits, score
 from tests.test_tabular import make_rows
 
 
@@ -27,7 +27,7 @@ def by_hand(task: str, truth: list[float], scores: list[list[float]]) -> dict[st
     problem = make_problem(task, "rmse" if task == "regression" else "log_loss")
     assert problem.table.target is not None
     problem.table.target[: len(truth)] = truth
-    return score(problem, np.arange(len(truth)), np.array(scores, np.float64))
+    return score(problem.table, np.arange(len(truth)), np.array(scores, np.float64))
 
 
 def test_metrics_of_two_classes() -> None:
@@ -85,7 +85,7 @@ def test_folds_advance_in_step_and_end_when_they_grow_no_better(task: str, metri
     assert [fold.done for fold in cv.trainings] == [best + PATIENCE for best in last.best_epochs]
     assert last.value == pytest.approx(np.mean(last.folds))
     for fold, scores, kept in zip(problem.folds, cv.predict_folds(), last.folds, strict=True):
-        assert score(problem, fold.valid, scores, [metric])[metric] == kept
+        assert score(problem.table, fold.valid, scores, [metric])[metric] == kept
 
 
 def test_a_configuration_goes_on_as_if_undisturbed() -> None:

@@ -25,8 +25,7 @@ from models.scaling import Statistics
 from models.selection import rank
 from ray_jobs import config, prepare, ship
 from ray_jobs.params import check_select
-from ray_jobs.search import unread
-from ray_jobs.study import open_book
+from ray_jobs.series import open_book, unread
 from search_spaces import KEEP, at_edge, load, with_keep
 from tests.builders import equal, make_model, make_params, make_problem, make_table
 
@@ -236,7 +235,7 @@ def test_the_bundle_lists_what_was_chosen(problem):
 def test_how_many_are_kept_is_searched_from_all_of_them_on(problem, tmp_path):
     settings = config.check({"search": {"trials": 8, "algorithm": "random"}})
     url = f"sqlite:///{tmp_path}/study.db"
-    book = open_book(settings, "lstm", url, minimise=True, n_ranked=n_ranked(problem, "lstm"))
+    book = open_book(settings, problem, "lstm", url)
     assert book.ranges[KEEP] == IntDistribution(1, 8)
     drawn = [book.suggest()[1][KEEP] for _ in range(8)]
     book.close()
@@ -247,7 +246,7 @@ def test_how_many_are_kept_is_searched_from_all_of_them_on(problem, tmp_path):
 
 def test_how_many_are_kept_may_be_fixed(problem, tmp_path):
     settings = config.check({"search": {"trials": 3, "fixed": {KEEP: 2}}})
-    book = open_book(settings, "lstm", f"sqlite:///{tmp_path}/study.db", minimise=True, n_ranked=8)
+    book = open_book(settings, problem, "lstm", f"sqlite:///{tmp_path}/study.db")
     assert [book.suggest()[1][KEEP] for _ in range(3)] == [2, 2, 2] and KEEP not in book.ranges
     book.close()
 
@@ -255,8 +254,8 @@ def test_how_many_are_kept_may_be_fixed(problem, tmp_path):
 def test_a_family_that_reads_targets_alone_chooses_nothing_and_says_so(problem, tmp_path):
     assert (n_ranked(problem, "linear"), n_ranked(problem, "lstm")) == (0, 8)
     assert n_ranked(make_problem(make_table()), "lstm") == 0
-    book = open_book(config.check({}), "linear", f"sqlite:///{tmp_path}/study.db", minimise=True)
-    (said,) = unread(book, problem, 8)
+    book = open_book(config.check({}), problem, "linear", f"sqlite:///{tmp_path}/study.db")
+    (said,) = unread(config.check({"window": {"lookback": 8}}), problem, book)
     book.close()
     assert said.endswith("other columns and features go unread, and none are chosen")
 

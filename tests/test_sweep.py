@@ -19,9 +19,9 @@ from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
 from models.torch_predictor import TorchPredictor
-from ray_jobs import cluster, compare, config, search, ship, train, winner
+from ray_jobs import cluster, compare, config, search, series, ship, train, winner
+from ray_jobs.kind import ProofError
 from ray_jobs.settings import Config
-from ray_jobs.ship import ProofError
 from ray_jobs.study import ending, epochs
 from ray_jobs.winner import Finalist, Winner
 from search_spaces import load
@@ -103,7 +103,7 @@ def test_a_run_leaves_everything_that_explains_it(
 ) -> None:
     flags = ["--trials", "3", "--max-epochs", "3", "--name", "whole"]
     with monkeypatch.context() as patch:  # a graph of one family that would not answer as PyTorch does
-        patch.setattr(search, "crown", crown_but("linear"))
+        patch.setattr(series, "crown", crown_but("linear"))
         with pytest.raises(ProofError, match="linear differs"):
             search.search(settings(table, tmp_path, *flags), ["linear", "lstm"])
     run = tmp_path / "whole"

@@ -16,9 +16,19 @@ from onnx import TensorProto, helper
 
 from data.rows import RowTable, check_rows
 from data.times import MISSING_TIME
-from data.words import words_of
 from models.tabular.encoding import Encoding, WordCode
-from models.tabular.graph import IR_VERSION, MATRIX, OPSET, SCORES, assemble, column_names
+from models.tabular.graph import (
+    IR_VERSION,
+    OPSET,
+    OPSET_ML,
+    Answers,
+    Builder,
+    assemble,
+    column_names,
+    encode,
+    inputs,
+    sent,
+)
 from models.tabular.learning import Rows, Shape
 
 FAMILIES = sorted(
@@ -86,13 +96,7 @@ def make_learner(family: Any, table: RowTable, rows: NDArray[np.int64], epochs: 
 
 def raw(table: RowTable, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     """The columns as a client sends them, by their names in the graph."""
-    names = column_names(table.columns)
-    sent: dict[str, NDArray[Any]] = {
-        names[name]: table.values[rows, place] for place, name in enumerate(table.names[: table.n_numbers])
-    }
-    for place, (name, words) in enumerate(table.categories.items(), start=table.n_numbers):
-        sent[names[name]] = words_of(table.values[rows, place], words)
-    return sent | {names[name]: table.times[rows, place] for place, name in enumerate(table.time_names)}
+    return sent(table, rows, column_names(table.columns))
 
 
 def opened(model: Any) -> onnxruntime.InferenceSession:
@@ -140,22 +144,19 @@ def test_the_graph_makes_the_same_matrix_to_the_last_bit() -> None:
     encoding = Encoding.fit(table, np.arange(400))
     rows = np.arange(ROWS)
     expected = encoding.matrix(table, rows)
-    width = expected.shape[1]
-    through = helper.make_graph(
-        [helper.make_node("Identity", [MATRIX], [SCORES])],
-        "through",
-        [helper.make_tensor_value_info(MATRIX, TensorProto.FLOAT, ["batch", width])],
-        [helper.make_tensor_value_info(SCORES, TensorProto.FLOAT, ["batch", width])],
-    )
-    model = helper.make_model(through, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-    session = opened(assemble([(encoding, model)], column_names(table.columns), output="matrix", n_scores=width))
-    sent = raw(table, rows)
-    sent["size"] = np.where(rows == 7, np.inf, sent["size"]).astype(np.float32)
+    names, to = column_names(table.columns), Builder("model")
+    to.add("Identity", encode(encoding, names, to), name="matrix")
+    out = helper.make_tensor_value_info("matrix", TensorProto.FLOAT, ["batch", expected.shape[1]])
+    graph = helper.make_graph(to.nodes, "front", inputs(encoding, names), [out], to.constants)
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
+    session = opened(helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION))
+    given = raw(table, rows)
+    given["size"] = np.where(rows == 7, np.inf, given["size"]).astype(np.float32)
     expected[7, 0] = np.nan
-    sent["kind"][8], sent["since"][9] = "never heard", MISSING_TIME
+    given["kind"][8], given["since"][9] = "never heard", MISSING_TIME
     expected[8, -1] = encoding.words[0].size - 1
     expected[9, 2:-1] = np.nan
-    assert np.array_equal(session.run(None, sent)[0], expected, equal_nan=True)
+    assert np.array_equal(session.run(None, given)[0], expected, equal_nan=True)
 
 
 def test_columns_that_onnx_cannot_name_get_names_of_their_own() -> None:
@@ -204,24 +205,31 @@ def test_it_draws_the_same_for_the_same_seeds_and_goes_on_as_if_undisturbed(fami
 def test_the_graph_takes_raw_columns_and_answers_as_the_model_does(family: Any, table: RowTable) -> None:
     parts = (np.arange(400), np.arange(200, ROWS))
     learners = [make_learner(family, table, rows) for rows in parts]
-    members = [(learner.shape.encoding, learner.graph()) for learner in learners]
-    n_scores = max(1, len(table.classes))
-    session = opened(assemble(members, column_names(table.columns), output="score", n_scores=n_scores))
+    members = [(each.shape.encoding, each.graph(), w) for each, w in zip(learners, (0.25, 0.75), strict=True)]
+    answers = Answers(classes=table.classes, threshold=0.4)
+    session = opened(assemble(members, column_names(table.columns), answers))
+    assert tuple(each.name for each in session.get_outputs()) == answers.names
     rows = np.arange(ROWS)
-    sent = raw(table, rows)
-    expected = np.mean([learner.predict(learner.shape.encoding.matrix(table, rows)) for learner in learners], axis=0)
+    given = raw(table, rows)
+    own = [learner.predict(learner.shape.encoding.matrix(table, rows)) for learner in learners]
+    expected = 0.25 * own[0] + 0.75 * own[1]
+    if not table.classes:
+        expected = expected[:, 0]
     scale = learners[0].shape.std
     for batch in (1, 17, ROWS):
-        found = session.run(None, {name: each[:batch] for name, each in sent.items()})[0]
-        assert found.shape == (batch, n_scores)
+        found, *label = session.run(None, {name: each[:batch] for name, each in given.items()})
+        assert found.shape == expected[:batch].shape
         assert np.abs(found - expected[:batch]).max() / scale < 1e-6
-    odd = {name: each[:4].copy() for name, each in sent.items()}
+        if table.classes:
+            place = found[:, 1] >= 0.4 if len(table.classes) == 2 else found.argmax(axis=1)
+            assert label[0].tolist() == [table.classes[int(each)] for each in place]
+    odd = {name: each[:4].copy() for name, each in given.items()}
     odd["size"][:] = [np.nan, 1e30, -1e30, np.inf]
     odd["kind"][:] = ["", "never heard", "high", "rare"]
     odd["since"][0] = MISSING_TIME
     answer = session.run(None, odd)[0]
     assert np.isfinite(answer).all()
-    assert [len(session.run(None, {name: np.repeat(each[:1], 10_000) for name, each in sent.items()})[0])] == [10_000]
+    assert [len(session.run(None, {name: np.repeat(each[:1], 10_000) for name, each in given.items()})[0])] == [10_000]
 
 
 def test_a_class_that_no_train_row_has_is_never_likely(family: Any) -> None:
@@ -238,9 +246,10 @@ def test_a_class_that_no_train_row_has_is_never_likely(family: Any) -> None:
 def test_the_order_of_the_columns_changes_nothing_that_is_sent_by_name(family: Any) -> None:
     table = make_rows("binary")
     learner = make_learner(family, table, np.arange(ROWS))
-    model = assemble([(learner.shape.encoding, learner.graph())], column_names(table.columns), output="p", n_scores=2)
-    sent = raw(table, np.arange(20))
-    one, other = (opened(model).run(None, dict(each))[0] for each in (sent.items(), reversed(list(sent.items()))))
+    members = [(learner.shape.encoding, learner.graph(), 1.0)]
+    model = assemble(members, column_names(table.columns), Answers(classes=table.classes))
+    given = raw(table, np.arange(20))
+    one, other = (opened(model).run(None, dict(each))[0] for each in (given.items(), reversed(list(given.items()))))
     assert np.array_equal(one, other)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from models.tabular.learning import Rows, Seeds, Shape
+from models.tabular.learning import Rows, Running, Seeds, Shape
 from models.tabular.trees import Tree, to_onnx
 
 ROUNDS = 20  # an epoch
@@ -32,6 +32,7 @@ class Boosted(ABC):
         self.boosters: list[Any] = []
         self.marked = 0
         self.sums = self._start(train.matrix)
+        self.running = Running(self._raw)
 
     @abstractmethod
     def _grown(self, seed: int) -> Any:
@@ -47,6 +48,10 @@ class Boosted(ABC):
     @abstractmethod
     def _raw(self, booster: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, S) what a booster adds to the sums."""
+
+    @abstractmethod
+    def _gains(self, booster: Any) -> NDArray[np.float64]:
+        """(D,) of a booster."""
 
     @abstractmethod
     def _trees(self, booster: Any) -> list[Tree]: ...
@@ -75,6 +80,11 @@ class Boosted(ABC):
         for text in state["boosters"]:
             self._take(self._of_text(text))
 
+    def importance(self) -> NDArray[np.float64]:
+        """(D,) what the splits on each column of the matrix gained."""
+        found: NDArray[np.float64] = np.sum([self._gains(booster) for booster in self.boosters], axis=0)
+        return found
+
     def graph(self) -> ModelProto:
         """The model as `models/tabular/graph.py` joins them."""
         trees = [tree for booster in self.boosters for tree in self._trees(booster)]
@@ -87,10 +97,7 @@ class Boosted(ABC):
         return np.tile(self.base, (len(matrix), 1))
 
     def _sums(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        total = self._start(matrix)
-        for booster in self.boosters:
-            total += self._raw(booster, matrix)
-        return total
+        return self._start(matrix) + self.running(self.boosters, matrix)
 
     def _take(self, booster: Any) -> None:
         self.boosters.append(booster)

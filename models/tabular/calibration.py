@@ -21,7 +21,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from data.row_folds import kfold
 from models.tabular.graph import Builder
-from models.tabular.problem import Scores
+from models.tabular.metrics import Scores
 
 LEAST = 1e-6  # a probability that no calibrated one falls below: one surprise must not cost everything
 _PARTS = 5

@@ -13,22 +13,100 @@ from __future__ import annotations
 import importlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import torch
+
+from data.errors import InputError
 from data.row_folds import RowFold
-from models.in_step import InStep, Seeds
-from models.tabular.problem import RowProblem, Scores, score
+from data.rows import RowTable
+from models.in_step import InStep, Params, Seeds
+from models.tabular.encoding import Encoding
+from models.tabular.learning import Rows, Shape
+from models.tabular.metrics import METRICS, Scores, score
 from models.training import Epoch
 
-Params = Mapping[str, Mapping[str, Any]]  # group ("model", "fit") -> name -> value
 PATIENCE = 5  # epochs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RowProblem:
+    """What every configuration is judged on: the table, its folds and the metric."""
+
+    table: RowTable
+    folds: tuple[RowFold, ...]
+    final: RowFold  # trains on everything but the holdout, validates on the holdout
+    scheme: str
+    metric: str  # a name of METRICS
+    seed: int
+    balanced: bool = False  # in training, every class counts as much as every other
+
+    @property
+    def minimise(self) -> bool:
+        return METRICS[self.metric].direction == "min"
+
+    @property
+    def unit(self) -> str:
+        """The metric's unit in words."""
+        kind, target = METRICS[self.metric].unit, self.table.target_name
+        return {"target": f"unit of {target}", "target^2": f"(unit of {target})^2"}.get(kind, kind)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.table.fingerprint
+
+    def cross_validation(self, family: str, params: Params, *, trial: int, device: Any = "cpu") -> CrossValidation:
+        """On the processor, whatever the `device`: it takes the threads that torch was given."""
+        return CrossValidation(self, family, params, trial=trial)
+
+    @property
+    def n_scores(self) -> int:
+        return max(1, len(self.table.classes))
+
+    def rows(self, fold: RowFold) -> tuple[Shape, Rows]:
+        """What a fold trains on, and how it is encoded."""
+        table = self.table
+        assert table.target is not None
+        encoding, target = Encoding.fit(table, fold.train), table.target[fold.train]
+        spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
+        shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
+        weight = None if table.weight is None else table.weight[fold.train]
+        if self.balanced:
+            own = np.ones(len(target), np.float32) if weight is None else weight
+            shares = np.bincount(target.astype(np.int64), weights=own, minlength=len(table.classes))
+            weight = (own / np.maximum(shares, np.finfo(np.float32).tiny)[target.astype(np.int64)]).astype(np.float32)
+        if weight is not None:  # penalties and least leaves count rows, whatever the unit of the weights
+            weight = weight / weight.mean()
+        return shape, Rows(matrix=encoding.matrix(table, fold.train), target=target, weight=weight)
 
 
 def family(name: str) -> ModuleType:
     """The module of a family: `Config` and `Learner`."""
     return importlib.import_module(f"models.tabular.{name}")
+
+
+def check(problem: RowProblem) -> None:
+    """InputError where a fold's rows weigh nothing, or the metric has no value there, whatever is answered."""
+    table = problem.table
+    assert table.target is not None
+    for fold in (*problem.folds, problem.final):
+        name = "the holdout" if fold.name == "holdout" else f"fold {fold.name}"
+        for kind, rows in (("training", fold.train), ("validation", fold.valid)):
+            if table.weight is not None and not table.weight[rows].any():
+                raise InputError(
+                    f"data.weight: every {kind} row of {name} weighs 0; give some a weight, or use fewer folds"
+                )
+        shape, train = problem.rows(fold)
+        constant = np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
+        if not math.isfinite(score(table, fold.valid, constant, [problem.metric])[problem.metric]):
+            raise InputError(
+                f"search.metric={problem.metric!r} has no value on {name}, whose validation rows are all of one class "
+                f"or value; choose another metric or fewer folds"
+            )
 
 
 class FoldLearner:
@@ -40,7 +118,11 @@ class FoldLearner:
         self.shape, train = problem.rows(fold)
         self.max_epochs = min(params["fit"]["max_epochs"], getattr(module, "EPOCHS", math.inf))
         self.learner = module.Learner(
-            module.Config(**params["model"]), train, self.shape, Seeds(problem.seed, trial, number)
+            module.Config(**params["model"]),
+            train,
+            self.shape,
+            Seeds(problem.seed, trial, number),
+            threads=torch.get_num_threads(),  # as many as the process was given
         )
         self.valid = self.shape.encoding.matrix(problem.table, fold.valid)
         self.sign = 1.0 if problem.minimise else -1.0
@@ -95,7 +177,16 @@ class FoldLearner:
 
     def _score(self, scores: Scores) -> float:
         name = self.problem.metric
-        return score(self.problem, self.fold.valid, scores, [name])[name]
+        return score(self.problem.table, self.fold.valid, scores, [name])[name]
+
+
+def refit(problem: RowProblem, name: str, params: Params, *, trial: int, epochs: int) -> FoldLearner:
+    """A learner of all rows before the holdout, grown for so many epochs, whatever its score there."""
+    learner = FoldLearner(problem, name, params, problem.final, len(problem.folds) + 1, trial)
+    for number in range(1, min(epochs, learner.max_epochs) + 1):
+        learner.learner.epoch(number)
+    learner.learner.mark()
+    return learner
 
 
 class CrossValidation(InStep[FoldLearner]):

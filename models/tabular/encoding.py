@@ -79,6 +79,16 @@ class Encoding:
         return (*self.numbers, *of_times, *(word.name for word in self.words))
 
     @property
+    def sources(self) -> dict[str, list[int]]:
+        """The places in the matrix of what is made of each column of the table."""
+        found = {name: [place] for place, name in enumerate(self.numbers)}
+        place = len(self.numbers)
+        for time in self.times:
+            found[time.name] = list(range(place, place + len(time.names)))
+            place += len(time.names)
+        return found | {word.name: [place + i] for i, word in enumerate(self.words)}
+
+    @property
     def n_amounts(self) -> int:
         """How many columns, the first ones, are amounts and no codes."""
         return len(self.names) - len(self.words)

@@ -3,7 +3,8 @@
     a graph of a model     "matrix" (batch, D) float32, as `Encoding.matrix` gives it  ->  "scores" (batch, C) float32:
                            probabilities of C classes, or (batch, 1) the value
     the whole              an input for each column, (batch,): float32, NaN = missing; strings, "" = missing; int64
-                           seconds since 1970, MISSING_TIME = missing
+                           seconds since 1970, MISSING_TIME = missing  ->  "probabilities" (batch, C) float32 and
+                           "label" (batch,) strings, or "value" (batch,) float32
 
 The scores of several models, each with an encoding of its own, are averaged.
 """
@@ -11,17 +12,21 @@ The scores of several models, each with an encoding of its own, are averaged.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from data.calendar import DAY
+from data.rows import RowTable
 from data.times import MISSING_TIME
+from data.words import words_of
 from models.tabular.encoding import Encoding, TimeCode, WordCode
+from models.tabular.outputs import LABEL, PROBABILITIES, VALUE
 
 OPSET, OPSET_ML, IR_VERSION = 20, 3, 9
 MATRIX, SCORES = "matrix", "scores"
@@ -60,7 +65,25 @@ def column_names(columns: Sequence[str], taken: Sequence[str] = ()) -> dict[str,
     return names
 
 
-def encode(encoding: Encoding, names: dict[str, str], to: Builder) -> str:
+def inputs(encoding: Encoding, names: Mapping[str, str]) -> list[ValueInfoProto]:
+    """What a graph takes: an input for each column."""
+    kinds = dict.fromkeys(encoding.numbers, TensorProto.FLOAT)
+    kinds |= {word.name: TensorProto.STRING for word in encoding.words}
+    kinds |= {time.name: TensorProto.INT64 for time in encoding.times}
+    return [helper.make_tensor_value_info(names[column], kind, ["batch"]) for column, kind in kinds.items()]
+
+
+def sent(table: RowTable, rows: NDArray[np.int64], names: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    """These rows as a graph takes them, by its inputs' names."""
+    feed: dict[str, NDArray[Any]] = {
+        names[name]: table.values[rows, place] for place, name in enumerate(table.names[: table.n_numbers])
+    }
+    for place, (name, words) in enumerate(table.categories.items(), start=table.n_numbers):
+        feed[names[name]] = words_of(table.values[rows, place], words)
+    return feed | {names[name]: table.times[rows, place] for place, name in enumerate(table.time_names)}
+
+
+def encode(encoding: Encoding, names: Mapping[str, str], to: Builder) -> str:
     """The matrix of `encoding`, made of the columns' inputs; its name."""
     axis = to.constant(np.array([1], np.int64))
     parts = []
@@ -100,16 +123,50 @@ def _code(word: WordCode, column: str, to: Builder) -> str:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """What stands behind the models' mean, (batch, C) scores: `calibrated` makes what is answered of it; of two classes
+    the second is the label from `threshold` on, of more the likeliest."""
+
+    classes: tuple[str, ...] = ()  # none: a value
+    calibrated: Callable[[Builder, str], str] = lambda to, scores: scores
+    threshold: float = 0.5
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (PROBABILITIES, LABEL) if self.classes else (VALUE,)
+
+    def add(self, to: Builder, scores: str) -> list[ValueInfoProto]:
+        if not self.classes:
+            to.add("Squeeze", scores, to.constant(np.array([1], np.int64)), name=VALUE)
+            return [helper.make_tensor_value_info(VALUE, TensorProto.FLOAT, ["batch"])]
+        probabilities = to.add("Identity", self.calibrated(to, scores), name=PROBABILITIES)
+        if len(self.classes) == 2:
+            up = to.add("Gather", probabilities, to.constant(np.array(1, np.int64)), axis=1)
+            above = to.add("GreaterOrEqual", up, to.constant(np.array(self.threshold, np.float32)))
+            place = to.add("Cast", above, to=TensorProto.INT64)
+        else:
+            place = to.add("ArgMax", probabilities, axis=1, keepdims=0)
+        to.add(
+            "LabelEncoder",
+            place,
+            domain="ai.onnx.ml",
+            name=LABEL,
+            keys_int64s=list(range(len(self.classes))),
+            values_strings=list(self.classes),
+        )
+        return [
+            helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, ["batch", len(self.classes)]),
+            helper.make_tensor_value_info(LABEL, TensorProto.STRING, ["batch"]),
+        ]
+
+
 def assemble(
-    members: Sequence[tuple[Encoding, ModelProto]], names: dict[str, str], *, output: str, n_scores: int
+    members: Sequence[tuple[Encoding, ModelProto, float]], names: Mapping[str, str], answers: Answers
 ) -> ModelProto:
-    """The mean of the models' scores as one graph, under the name `output`: (batch, n_scores) float32."""
-    first = members[0][0]
-    kinds = dict.fromkeys(first.numbers, TensorProto.FLOAT)
-    kinds |= {word.name: TensorProto.STRING for word in first.words}
-    kinds |= {time.name: TensorProto.INT64 for time in first.times}
+    """The weighted mean of the models' scores as one graph, and what `answers` makes of it; the weights' sum is 1."""
     to, scores, domains, functions = Builder("model"), [], {"": OPSET, "ai.onnx.ml": OPSET_ML}, []
-    for number, (encoding, model) in enumerate(members):
+    for number, (encoding, model, weight) in enumerate(members):
         matrix = encode(encoding, names, to)
         inner = onnx.compose.add_prefix(model, f"model_{number}/")
         (put,), (got,) = inner.graph.input, inner.graph.output
@@ -121,13 +178,13 @@ def assemble(
         to.constants += inner.graph.initializer
         functions += inner.functions
         domains |= {each.domain: max(each.version, domains.get(each.domain, 0)) for each in inner.opset_import}
-        scores.append(got.name)
-    to.add("Mean", *scores, name=output)
+        scores.append(to.add("Mul", got.name, to.constant(np.array(weight, np.float32))))
+    outputs = answers.add(to, to.add("Sum", *scores))
     graph = helper.make_graph(
         to.nodes,
         "foldline",
-        [helper.make_tensor_value_info(names[name], kinds[name], ["batch"]) for name in kinds],
-        [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["batch", n_scores])],
+        inputs(members[0][0], names),
+        outputs,
         to.constants,
     )
     opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]

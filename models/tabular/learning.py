@@ -9,8 +9,9 @@ Shapes: N rows, D columns of the matrix, C classes, S sums that a model adds up 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from models.tabular.encoding import Encoding
 
 Seeds = Callable[[int], int]  # epoch -> seed
+Part = TypeVar("Part")
 _RAREST = 1e-6  # share of a class that no row has
 
 
@@ -26,6 +28,27 @@ class Rows:
     matrix: NDArray[np.float32]  # (N, D), as `encoding` makes it
     target: NDArray[np.float32]  # (N,) the value, or the class
     weight: NDArray[np.float32] | None = None  # (N,)
+
+
+class Running(Generic[Part]):
+    """The sum of what each part of a model says of a matrix. Of the matrix that was asked for last only the newest
+    parts are worked out, since a fold asks for the same rows each epoch."""
+
+    def __init__(self, says: Callable[[Part, NDArray[np.float32]], NDArray[np.float64]]) -> None:
+        self.says = says
+        self.matrix: NDArray[np.float32] | None = None
+        self.counted: list[Part] = []
+        self.total: NDArray[np.float64] | float = 0.0
+
+    def __call__(self, parts: Sequence[Part], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(N, S), or (S,) zeros where there are no parts."""
+        known = len(self.counted)
+        if self.matrix is not matrix or self.counted != list(parts[:known]):
+            self.matrix, self.counted, self.total, known = matrix, [], 0.0, 0
+        for part in parts[known:]:
+            self.total = self.total + self.says(part, matrix)
+        self.counted = list(parts)
+        return np.asarray(self.total, np.float64)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,9 @@ class Learner(Boosted):
         found = np.asarray(booster.predict(matrix, raw_score=True, num_threads=self.threads), np.float64)
         return found.reshape(len(matrix), -1)
 
+    def _gains(self, booster: lightgbm.Booster) -> NDArray[np.float64]:
+        return np.asarray(booster.feature_importance("gain"), np.float64)
+
     def _trees(self, booster: lightgbm.Booster) -> list[Tree]:
         return [_tree(info, len(self.base)) for info in booster.dump_model()["tree_info"]]
 

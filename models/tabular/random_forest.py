@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from onnx import ModelProto
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.tree import BaseDecisionTree
 
-from models.tabular.learning import Rows, Seeds, Shape
+from models.tabular.learning import Rows, Running, Seeds, Shape
 from models.tabular.trees import Tree, to_onnx
 
 TREES = 20  # an epoch
@@ -33,6 +32,7 @@ class Learner:
         self.config, self.train, self.shape, self.seeds, self.threads = config, train, shape, seeds, threads
         self.forests: list[RandomForestClassifier | RandomForestRegressor] = []
         self.marked = 0
+        self.running = Running(self._says)
 
     def epoch(self, number: int) -> float:
         """`TREES` trees more, the `number`-th time; their draws are a function of that number alone. Answers their own
@@ -51,21 +51,24 @@ class Learner:
         forest = kind(**settings)
         forest.fit(self.train.matrix, self.shape.scaled(self.train), sample_weight=self.train.weight)
         self.forests.append(forest)
-        return self.shape.loss(self._mean([forest], self.train.matrix), self.train)
+        factor, summand = self.shape.units
+        return self.shape.loss(self._says(forest, self.train.matrix) * factor + summand, self.train)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, C) probabilities, or (N, 1) values."""
-        return self._mean(self.forests, matrix)
+        factor, summand = self.shape.units
+        return self.running(self.forests, matrix) / len(self.forests) * factor + summand
 
-    def _mean(self, forests: Sequence[Any], matrix: NDArray[np.float32]) -> NDArray[np.float64]:
+    def _says(self, forest: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         if not self.shape.n_classes:
-            factor, summand = self.shape.units
-            mean: NDArray[np.float64] = np.mean([forest.predict(matrix) for forest in forests], axis=0)
-            return mean[:, None] * factor + summand
-        total = np.zeros((len(matrix), self.shape.n_classes))
-        for forest in forests:
-            total[:, forest.classes_.astype(np.int64)] += forest.predict_proba(matrix) / len(forests)
-        return total
+            return np.asarray(forest.predict(matrix), np.float64)[:, None]
+        found = np.zeros((len(matrix), self.shape.n_classes))
+        found[:, forest.classes_.astype(np.int64)] = forest.predict_proba(matrix)
+        return found
+
+    def importance(self) -> NDArray[np.float64]:
+        """(D,) how much splits on each column of the matrix purified."""
+        return np.asarray(np.sum([forest.feature_importances_ for forest in self.forests], axis=0), np.float64)
 
     def mark(self) -> None:
         self.marked = len(self.forests)

@@ -62,6 +62,12 @@ class Learner(Boosted):
         found = booster.inplace_predict(matrix, predict_type="margin", base_margin=zeros, missing=np.nan)
         return np.asarray(found, np.float64).reshape(len(matrix), -1)
 
+    def _gains(self, booster: xgboost.Booster) -> NDArray[np.float64]:
+        found = np.zeros(self.train.matrix.shape[1])
+        for name, gain in booster.get_score(importance_type="total_gain").items():
+            found[int(name.removeprefix("f"))] = gain  # columns have no names of their own
+        return found
+
     def _trees(self, booster: xgboost.Booster) -> list[Tree]:
         model = json.loads(self._text(booster))["learner"]["gradient_booster"]["model"]
         return [_tree(tree, score) for tree, score in zip(model["trees"], model["tree_info"], strict=True)]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ray_jobs.report import rows
 from ray_jobs.report.charts import metric_label
 from ray_jobs.report.page import MISSING, escape, number, tiles
 from ray_jobs.report.run import Run
@@ -48,6 +49,16 @@ def _compared(run: Run, value: float, other: float) -> str:
 
 
 def head(run: Run) -> str:
+    sentence = rows.sentence(run) if rows.is_of_rows(run) else _forecasts(run)
+    said, good = verdict(run)
+    return (
+        f'<header><div class="kicker">Foldline · report of a run</div><h1>{escape(run.summary["name"])}</h1>'
+        f'<p class="lead">{sentence}</p></header><p class="verdict{"" if good else " bad"}">{said}</p>'
+        f"{tiles(_facts(run))}{_contents(run)}"
+    )
+
+
+def _forecasts(run: Run) -> str:
     summary, data = run.summary, run.summary["data"]
     targets, steps = [str(target) for target in data["targets"]], run.steps
     listed = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
@@ -55,16 +66,10 @@ def head(run: Run) -> str:
     if len(steps) > 1 and steps != list(range(steps[0], steps[-1] + 1)):
         ahead = ", ".join(map(str, steps[:-1])) + f" and {steps[-1]}"
     n_columns = len(data["columns"])
-    sentence = (
+    return (
         f"Forecasts <b>{escape(listed)}</b>, {ahead} {'step' if steps == [1] else 'steps'} ahead, from the last "
         f"{escape(summary['lookback'])} rows of {n_columns} {'column' if n_columns == 1 else 'columns'} "
         f"(one row: {escape(data['calendar'])})."
-    )
-    said, good = verdict(run)
-    return (
-        f'<header><div class="kicker">Foldline · report of a run</div><h1>{escape(summary["name"])}</h1>'
-        f'<p class="lead">{sentence}</p></header><p class="verdict{"" if good else " bad"}">{said}</p>'
-        f"{tiles(_facts(run))}{_contents()}"
     )
 
 
@@ -72,7 +77,8 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     summary, data = run.summary, run.summary["data"]
     counts = summary["trials"]
     states = [f"{counts[state]} {state}" for state in ("complete", "pruned", "failed") if counts.get(state)]
-    series = data["series"] if isinstance(data["series"], int) else len(data["series"])
+    series = data.get("series", 1)
+    series = series if isinstance(series, int) else len(series)
     facts = [
         ("data", Path(str(data["source"])).name or str(data["source"])),
         ("rows" if series == 1 else f"rows in {series:,} series", f"{data['rows']:,}"),
@@ -86,11 +92,13 @@ def _facts(run: Run) -> list[tuple[str, str]]:
     return facts
 
 
-def _contents() -> str:
+def _contents(run: Run) -> str:
+    own = {"forecasts": "Forecasts", "steps": "Error by step"}
+    if rows.is_of_rows(run):
+        own = {"answers": "Answers", "importance": "What matters"}
     places = {
         "leaderboard": "Leaderboard",
-        "forecasts": "Forecasts",
-        "steps": "Error by step",
+        **own,
         "folds": "Folds",
         "search": "Search",
         "winners": "Winning parameters",

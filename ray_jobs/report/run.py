@@ -93,17 +93,15 @@ def read_run(path: Path) -> Run:
     """Read runs/<name>. Raises InputError where it is no run folder or one of its files cannot be read."""
     summary = read_summary(path)
     config = path / "config.yaml"
+    own, first = (["row"], []) if "task" in summary else (["series", "time", "step", "target"], ["origin_time"])
     return Run(
         path=path,
         summary=summary,
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
         trials=run_table(path / "trials.parquet", ["family", "number", "state", "value"]),
         curves=run_table(path / "curves.parquet", ["family", "trial", "fold", "epoch", "valid", "best"]),
-        oof=run_table(path / "oof.parquet", ["series", "time", "step", "target", "truth", "predicted"]),
-        holdout=run_table(
-            path / "holdout.parquet",
-            ["model", "series", "origin_time", "time", "step", "target", "truth", "predicted"],
-        ),
+        oof=run_table(path / "oof.parquet", [*own, "truth", "predicted"]),
+        holdout=run_table(path / "holdout.parquet", ["model", *first, *own, "truth", "predicted"]),
     )
 
 

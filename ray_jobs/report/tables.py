@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -25,31 +25,32 @@ _VERDICTS = {
 
 
 def leaderboard_caption(run: Run) -> str:
-    n_windows = (run.summary.get("holdout") or {}).get("windows")
+    held_out = run.summary.get("holdout") or {}
+    n_windows, of = held_out.get("windows") or held_out.get("rows"), "windows" if "windows" in held_out else "rows"
     averaged = ", averaged over targets," if len(run.summary["data"]["targets"]) > 1 else ""
-    held = f" The holdout has {n_windows:,} windows and was scored once." if n_windows else ""
+    held = f" The holdout has {n_windows:,} {of} and was scored once." if n_windows else ""
     return (
         f"Ranked by {axis_label(run)}{averaged} over folds: mean ± standard deviation of the folds, then each fold. "
         f"{'Lower' if run.minimise else 'Higher'} is better.{held} The best of each column is bold."
     )
 
 
-def leaderboard(run: Run) -> str:
-    """Winners and baselines, best first, as the summary ranks them."""
+def leaderboard(run: Run, known: Mapping[str, Any] = METRICS) -> str:
+    """Winners and baselines, best first, as the summary ranks them; `known` are the metrics of the kind of data."""
     rows = run.leaderboard
     n_folds = max((len(row["folds"]) for row in rows), default=0)
     answered = {name for row in rows for name in row.get("holdout") or {}}
-    metrics = [name for name in METRICS if name in answered and (name not in _APART or name == run.metric)]
+    metrics = [name for name in known if name in answered and (name not in _APART or name == run.metric)]
     folds = [[_at(row["folds"], i) for row in rows] for i in range(n_folds)]
     held = [[(row.get("holdout") or {}).get(name) for row in rows] for name in metrics]
     columns = [bold_best(column, run.minimise) for column in folds]
     columns += [
-        [number(value) for value in column] if name in _NO_BEST else bold_best(column, METRICS[name].minimise)
+        [number(value) for value in column] if name in _NO_BEST else bold_best(column, known[name].minimise)
         for name, column in zip(metrics, held, strict=True)
     ]
     means = bold_best([row["cv_mean"] for row in rows], run.minimise)
     label = escape(metric_label(run.metric))
-    labels = ["", "mean ± std", *map(str, range(1, n_folds + 1)), *map(_metric_head, metrics)]
+    labels = ["", "mean ± std", *map(str, range(1, n_folds + 1)), *(_metric_head(name, known) for name in metrics)]
     head = [
         f'<tr><th></th><th class="group" colspan="{1 + n_folds}">{label} in cross-validation</th>'
         + (f'<th class="group" colspan="{len(metrics)}">holdout</th></tr>' if metrics else "</tr>"),
@@ -208,6 +209,6 @@ def _at(values: Sequence[float | None], i: int) -> float | None:
     return values[i] if i < len(values) else None
 
 
-def _metric_head(name: str) -> str:
-    unit = " %" if METRICS[name].unit == "%" else ""
+def _metric_head(name: str, known: Mapping[str, Any]) -> str:
+    unit = " %" if known[name].unit == "%" else ""
     return f"{escape(metric_label(name)).replace('directional accuracy', 'direction<br>right')}{unit}"

@@ -1,12 +1,11 @@
-"""What every configuration of a table of rows is judged on, and the score of a fold.
+"""How good scores of rows are: the metrics of each task, weighted where rows have weights.
 
 Shapes: N rows, C classes.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,43 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as measured
 
-from data.errors import InputError
-from data.row_folds import RowFold
 from data.rows import RowTable
-from models.tabular.encoding import Encoding
-from models.tabular.learning import Rows, Shape
 
 Scores = NDArray[np.float64]  # (N, C) probabilities, or (N, 1) values
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RowProblem:
-    table: RowTable
-    folds: tuple[RowFold, ...]
-    final: RowFold  # trains on everything but the holdout, validates on the holdout
-    scheme: str
-    metric: str  # a name of METRICS
-    seed: int
-
-    @property
-    def minimise(self) -> bool:
-        return METRICS[self.metric].direction == "min"
-
-    @property
-    def n_scores(self) -> int:
-        return max(1, len(self.table.classes))
-
-    def rows(self, fold: RowFold) -> tuple[Shape, Rows]:
-        """What a fold trains on, and how it is encoded."""
-        table = self.table
-        assert table.target is not None
-        encoding, target = Encoding.fit(table, fold.train), table.target[fold.train]
-        spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
-        shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
-        weight = None if table.weight is None else table.weight[fold.train]
-        if weight is not None:  # penalties and least leaves count rows, whatever the unit of the weights
-            weight = weight / weight.mean()
-        return shape, Rows(matrix=encoding.matrix(table, fold.train), target=target, weight=weight)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,39 +27,38 @@ class RowMetric:
     tasks: tuple[str, ...]
     compute: Callable[[NDArray[np.float32], Scores, NDArray[np.float32] | None], float]
     unit: str = "1"  # "1", "%", "target", "target^2"
+    by_labels: bool = False  # it asks which class is answered, not how likely
 
-
-def check(problem: RowProblem) -> None:
-    """InputError where a fold's rows weigh nothing, or the metric has no value there, whatever is answered."""
-    table = problem.table
-    assert table.target is not None
-    for fold in (*problem.folds, problem.final):
-        name = "the holdout" if fold.name == "holdout" else f"fold {fold.name}"
-        for kind, rows in (("training", fold.train), ("validation", fold.valid)):
-            if table.weight is not None and not table.weight[rows].any():
-                raise InputError(
-                    f"data.weight: every {kind} row of {name} weighs 0; give some a weight, or use fewer folds"
-                )
-        shape, train = problem.rows(fold)
-        constant = np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
-        if not math.isfinite(score(problem, fold.valid, constant, [problem.metric])[problem.metric]):
-            raise InputError(
-                f"search.metric={problem.metric!r} has no value on {name}, whose validation rows are all of one class "
-                f"or value; choose another metric or fewer folds"
-            )
+    @property
+    def minimise(self) -> bool:
+        return self.direction == "min"
 
 
 def score(
-    problem: RowProblem, rows: NDArray[np.int64], scores: Scores, names: list[str] | None = None
+    table: RowTable,
+    rows: NDArray[np.int64],
+    scores: Scores,
+    names: Sequence[str] | None = None,
+    *,
+    threshold: float = 0.5,
 ) -> dict[str, float]:
-    """Each metric of the task, or those named, of scores (N, C) for these rows; NaN where one is not finite."""
-    table = problem.table
+    """Each metric of the task, or those named, of scores (N, C) for these rows; NaN where one is not finite.
+
+    Of two classes, metrics that go by labels take the second from `threshold` on.
+    """
     assert table.target is not None
     truth, weight = table.target[rows], None if table.weight is None else table.weight[rows]
     wanted = [name for name, metric in METRICS.items() if fits(metric, table)] if names is None else names
     if not np.isfinite(scores).all():
         return dict.fromkeys(wanted, float("nan"))
-    return {name: float(METRICS[name].compute(truth, scores, weight)) for name in wanted}
+    by_label = np.eye(scores.shape[1])[labels(scores, threshold)] if scores.shape[1] > 1 else scores
+    given = {name: by_label if METRICS[name].by_labels else scores for name in wanted}
+    return {name: float(METRICS[name].compute(truth, given[name], weight)) for name in wanted}
+
+
+def labels(scores: Scores, threshold: float = 0.5) -> NDArray[np.int64]:
+    """(N, C) -> (N,): the likeliest class; of two the second from `threshold` on."""
+    return (scores[:, 1] >= threshold).astype(np.int64) if scores.shape[1] == 2 else scores.argmax(axis=1)
 
 
 def fits(metric: RowMetric, table: RowTable) -> bool:
@@ -185,11 +149,11 @@ _BOTH = ("binary", "classes")
 METRICS: Mapping[str, RowMetric] = {
     metric.name: metric
     for metric in (
-        RowMetric(name="accuracy", direction="max", tasks=_BOTH, compute=_accuracy),
-        RowMetric(name="balanced_accuracy", direction="max", tasks=_BOTH, compute=_balanced_accuracy),
-        RowMetric(name="precision", direction="max", tasks=_BOTH, compute=_averaged("precision_score")),
-        RowMetric(name="recall", direction="max", tasks=_BOTH, compute=_averaged("recall_score")),
-        RowMetric(name="f1", direction="max", tasks=_BOTH, compute=_averaged("f1_score")),
+        RowMetric(name="accuracy", direction="max", tasks=_BOTH, compute=_accuracy, by_labels=True),
+        RowMetric(name="balanced_accuracy", direction="max", tasks=_BOTH, compute=_balanced_accuracy, by_labels=True),
+        RowMetric(name="precision", direction="max", tasks=_BOTH, compute=_averaged("precision_score"), by_labels=True),
+        RowMetric(name="recall", direction="max", tasks=_BOTH, compute=_averaged("recall_score"), by_labels=True),
+        RowMetric(name="f1", direction="max", tasks=_BOTH, compute=_averaged("f1_score"), by_labels=True),
         RowMetric(name="roc_auc", direction="max", tasks=_BOTH, compute=_roc_auc),
         RowMetric(name="pr_auc", direction="max", tasks=_BOTH, compute=_pr_auc),
         RowMetric(name="log_loss", direction="min", tasks=_BOTH, compute=_log_loss),

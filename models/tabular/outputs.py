@@ -1,0 +1,6 @@
+"""What graphs of rows answer, by name; apart, so that whoever asks a bundle needs no package that makes one."""
+
+from __future__ import annotations
+
+PROBABILITIES, LABEL, VALUE = "probabilities", "label", "value"
+OUTPUTS = (PROBABILITIES, LABEL, VALUE)

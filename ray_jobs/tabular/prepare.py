@@ -1,0 +1,174 @@
+"""From a configuration to the problem of rows that every trial is judged on: read, check, split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from data.errors import InputError, nearest
+from data.load import read_table
+from data.row_folds import split_rows
+from data.rows import RowTable, check_rows
+from data.samples import SAMPLES, read_sample
+from models.tabular import crossval
+from models.tabular.crossval import RowProblem
+from models.tabular.metrics import METRICS, fits
+from ray_jobs import config, prepare
+from ray_jobs.settings import Config
+from ray_jobs.tabular import gates
+from search_spaces import Space, load
+from search_spaces.tabular import FOLDER
+
+DEFAULT_SAMPLE = "titanic"
+HOLDOUT = 0.1  # the share of rows
+SCHEMES = ("auto", "stratified", "random", "grouped", "walk_forward")
+_OF_SERIES = (
+    *("window.", "features.", "heads.", "data.series", "data.future", "data.static", "data.fill_gaps"),
+    *("validation.embargo", "export.members"),
+)
+
+
+def complete(settings: Config) -> Config:
+    """The configuration with what the data decides: absolute path, a sample's target, the default sample."""
+    data = settings.data
+    if data.path is None:
+        name = data.sample or DEFAULT_SAMPLE
+        if name not in SAMPLES:
+            raise InputError(f"no sample {name!r}{nearest(name, SAMPLES)}; known: {', '.join(SAMPLES)}")
+        targets = data.targets or list(SAMPLES[name].targets)[:1]
+        data = data.model_copy(update={"sample": name, "targets": targets})
+    if len(data.targets) != 1:
+        raise InputError(
+            f"of rows one target is predicted, got {', '.join(data.targets) or 'none'}; name the column, e.g. --target "
+            f"churned"
+        )
+    return prepare.placed(settings.model_copy(update={"data": data}))
+
+
+def check(settings: Config, families: Sequence[str]) -> None:
+    """InputError for what of the settings does not go together, before any data is read."""
+    for key, value, usual in config.differences(settings, Config()):
+        if key.startswith(_OF_SERIES):
+            raise InputError(f"{key}={value!r} is for series, and rows are searched; leave it at {usual!r}")
+    prepare.check_scheduler(settings)
+    if settings.resources.workers_per_trial > 1:
+        raise InputError(
+            f"resources.workers_per_trial={settings.resources.workers_per_trial}: a trial of rows has one worker; give "
+            f"it cores by resources.cpus_per_trial"
+        )
+    scheme, data = settings.validation.scheme, settings.data
+    if scheme not in SCHEMES:
+        raise InputError(f"validation.scheme={scheme!r} is for series; of rows: {', '.join(SCHEMES)}")
+    for wanted, key, column in (("grouped", "data.group", data.group), ("walk_forward", "data.time", data.time)):
+        if scheme == wanted and column is None:
+            raise InputError(f"validation.scheme={scheme!r} needs {key}, the column to go by")
+    if data.group and data.time and scheme == "auto":
+        raise InputError("data.group and data.time ask for folds of different kinds; choose by validation.scheme")
+    if settings.search.metric != "auto" and settings.search.metric not in METRICS:
+        raise InputError(f"search.metric={settings.search.metric!r} is for series; of rows: {', '.join(METRICS)}")
+    gates.parse(settings.gates)
+    _check_fixed(settings, families)
+
+
+def problem(settings: Config) -> RowProblem:
+    """Read and check everything; raises InputError (one line) for whatever is wrong with the data."""
+    data, validation = settings.data, settings.validation
+    frame = read_table(data.path) if data.path else read_sample(str(data.sample))
+    table = check_rows(
+        frame,
+        target=data.targets[0],
+        task=data.task,
+        inputs=data.past,
+        drop=data.drop,
+        categorical=data.categorical,
+        weight=data.weight,
+        group=data.group,
+        time=data.time,
+    )
+    scheme = _scheme(settings, table)
+    folds, final = split_rows(
+        table.n_rows,
+        scheme=scheme,
+        n_folds=validation.folds,
+        holdout=HOLDOUT if validation.holdout == "auto" else validation.holdout,
+        seed=settings.search.seed,
+        labels=table.target if table.classes else None,
+        groups=table.group,
+        clock=table.clock,
+    )
+    made = RowProblem(
+        table=table,
+        folds=folds,
+        final=final,
+        scheme=scheme,
+        metric=_metric(settings, table),
+        seed=settings.search.seed,
+        balanced=data.class_weights == "balanced",
+    )
+    if made.balanced and not table.classes:
+        raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
+    crossval.check(made)
+    return made
+
+
+def parameters(family: str) -> list[str]:
+    """What a configuration of a family may set."""
+    return [f"model.{each.name}" for each in fields(crossval.family(family).Config)]
+
+
+def _scheme(settings: Config, table: RowTable) -> str:
+    scheme = settings.validation.scheme
+    if scheme == "stratified" and not table.classes:
+        raise InputError("validation.scheme=stratified needs classes, and the target is an amount; use random")
+    if scheme != "auto":
+        return scheme
+    if table.group is not None:
+        return "grouped"
+    if table.clock is not None:
+        return "walk_forward"
+    return "stratified" if table.classes else "random"
+
+
+def _metric(settings: Config, table: RowTable) -> str:
+    name = settings.search.metric
+    if name == "auto":
+        return ("roc_auc" if len(table.classes) == 2 else "log_loss") if table.classes else "rmse"
+    if not fits(METRICS[name], table):
+        known = ", ".join(metric.name for metric in METRICS.values() if fits(metric, table))
+        raise InputError(f"search.metric={name!r} does not judge a {table.task}; choose one of {known}")
+    return str(name)
+
+
+def _check_fixed(settings: Config, families: Sequence[str]) -> None:
+    """InputError for a fixed parameter that no family has, or whose value a family does not take."""
+    known = sorted({name for family in families for name in parameters(family)})
+    for name, value in settings.search.fixed.items():
+        if name not in known:
+            raise InputError(
+                f"search.fixed: no parameter {name!r}{nearest(name, known)} of {', '.join(families)}; known: "
+                f"{', '.join(known)}"
+            )
+        for family in families:
+            if name in parameters(family):
+                _check_value(load(family, FOLDER), name, value)
+
+
+def _check_value(space: Space, name: str, value: Any) -> None:
+    match space.ranges.get(name):
+        case IntDistribution() | FloatDistribution() as d:
+            whole = isinstance(d, FloatDistribution) or type(value) is int
+            if not (type(value) in (int, float) and whole and d.low <= value <= d.high):
+                raise InputError(
+                    f"search.fixed: {name} of {space.family} lies between {d.low} and {d.high}, got {value!r}; to go "
+                    f"beyond, edit {space.file}"
+                )
+        case CategoricalDistribution() as d:
+            if value not in d.choices:
+                raise InputError(f"search.fixed: {name} of {space.family} is one of {list(d.choices)}, got {value!r}")
+        case _:
+            kind = get_type_hints(crossval.family(space.family).Config)[name.removeprefix("model.")]
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise InputError(f"search.fixed: {name} of {space.family} must be {kind.__name__}, got {value!r}")

@@ -1,0 +1,144 @@
+"""The tables and figures that a run of rows leaves: out-of-fold and holdout answers, leaderboard, summary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.row_folds import RowFold
+from models.bundle import no_nan
+from models.tabular.crossval import RowProblem
+from models.tabular.metrics import METRICS, Scores, labels, score
+from ray_jobs.kind import Searched
+from ray_jobs.settings import Config
+from ray_jobs.study import spread
+from ray_jobs.tables import common_summary
+from ray_jobs.tabular.winner import Winner, judged_rows
+
+CONSTANT = "constant"  # the baseline: the best answer that is the same for all rows
+
+
+def answers_table(problem: RowProblem, rows: NDArray[np.int64], scores: Scores, threshold: float) -> pd.DataFrame:
+    """A row each: its place in the table, the truth, the answer, and of classes the probability of each."""
+    table = problem.table
+    assert table.target is not None
+    truth = table.target[rows]
+    if not table.classes:
+        return pd.DataFrame({"row": rows, "truth": truth, "predicted": scores[:, 0].astype(np.float32)})
+    names = np.array(table.classes, object)
+    likely = {f"probability of {name}": scores[:, i].astype(np.float32) for i, name in enumerate(table.classes)}
+    answer = names[labels(scores, threshold)]
+    return pd.DataFrame({"row": rows, "truth": names[truth.astype(np.int64)], "predicted": answer, **likely})
+
+
+def out_of_fold_table(problem: RowProblem, winners: Sequence[Winner]) -> pd.DataFrame:
+    """Every winner's answers for the rows of all folds, calibrated."""
+    rows = judged_rows(problem)
+    numbers = np.concatenate([np.full(len(fold.valid), int(fold.name)) for fold in problem.folds])
+    parts = []
+    for winner in winners:
+        blend = winner.shipped.blend
+        frame = answers_table(problem, rows, blend.calibration(winner.finalist.out_of_fold), blend.threshold)
+        parts.append(frame.assign(family=winner.finalist.family, fold=numbers))
+    return pd.concat(parts, ignore_index=True)
+
+
+def holdout_table(problem: RowProblem, winners: Sequence[Winner]) -> pd.DataFrame:
+    """Every winner's answers for the holdout."""
+    parts = [
+        answers_table(problem, problem.final.valid, w.shipped.scores, w.shipped.blend.threshold).assign(
+            model=w.finalist.family
+        )
+        for w in winners
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def leaderboard(problem: RowProblem, winners: Sequence[Winner]) -> list[dict[str, Any]]:
+    """Winners and the constant answer by cross-validated score, best first."""
+    rows = [
+        {
+            "name": w.finalist.family,
+            "kind": "model",
+            "cv_mean": w.finalist.value,
+            "cv_std": w.finalist.std,
+            "folds": w.finalist.folds,
+            "holdout": w.shipped.holdout,
+        }
+        for w in winners
+    ]
+    folds = [
+        score(problem.table, fold.valid, _constant(problem, fold), [problem.metric])[problem.metric]
+        for fold in problem.folds
+    ]
+    rows.append(
+        {
+            "name": CONSTANT,
+            "kind": "baseline",
+            "cv_mean": float(np.mean(folds)),
+            "cv_std": spread(folds),
+            "folds": folds,
+            "holdout": score(problem.table, problem.final.valid, _constant(problem, problem.final)),
+        }
+    )
+    sign = 1.0 if problem.minimise else -1.0
+    return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
+
+
+def _constant(problem: RowProblem, fold: RowFold) -> Scores:
+    shape, train = problem.rows(fold)
+    return np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
+
+
+def summary(
+    settings: Config,
+    problem: RowProblem,
+    source: str,
+    searched: Searched,
+    winners: Sequence[Winner],
+    without: Mapping[str, str],
+) -> dict[str, Any]:
+    """What summary.json holds."""
+    table, metric = problem.table, METRICS[problem.metric]
+    failed = [
+        f"{w.finalist.family} fails gate {v.name} {v.rule}: {'no figure' if v.found is None else f'{v.found:.6g}'}"
+        for w in winners
+        for v in w.shipped.verdicts
+        if not v.passed
+    ]
+    whole: dict[str, Any] = no_nan(
+        {
+            **common_summary(settings, problem, searched, winners, without),
+            "task": table.task,
+            "metric": {"name": problem.metric, "unit": problem.unit, "direction": metric.direction},
+            "leaderboard": leaderboard(problem, winners),
+            "holdout": {"rows": len(problem.final.valid)},
+            "calibration": {w.finalist.family: w.shipped.blend.calibration.kind for w in winners},
+            "threshold": {w.finalist.family: w.shipped.blend.threshold for w in winners},
+            "gates": {w.finalist.family: [asdict(v) for v in w.shipped.verdicts] for w in winners},
+            "failed_gates": failed,
+            "importance": {w.finalist.family: w.finalist.costs for w in winners if w.finalist.costs},
+            "gains": {w.finalist.family: w.finalist.gains for w in winners if w.finalist.gains},
+            "folds": [
+                {"name": fold.name, "train": len(fold.train), "valid": len(fold.valid)}
+                for fold in (*problem.folds, problem.final)
+            ],
+            "scheme": problem.scheme,
+            "notices": [*table.notices, *(f"{family} has no winner: {why}" for family, why in without.items())],
+            "data": {
+                "source": source,
+                "rows": table.n_rows,
+                "columns": list(table.columns),
+                "targets": [table.target_name],
+                "classes": list(table.classes),
+                "fingerprint": table.fingerprint,
+            },
+        }
+    )
+    return whole

@@ -174,7 +174,7 @@ def _duration(seconds: float) -> str:
 
 def show_leaderboard(to: Console, rows: list[dict[str, Any]], *, metric: str, unit: str) -> None:
     """Winners and baselines beside each other, best first."""
-    table = Table(title=Text(f"{metric} ({unit})"), title_justify="left")
+    table = Table(title=Text(metric if unit == "1" else f"{metric} ({unit})"), title_justify="left")
     table.add_column("model")
     table.add_column("cross-validated", justify="right")
     table.add_column("folds", justify="right")

@@ -129,11 +129,12 @@ def test_an_ensemble_weighs_what_helps_and_leaves_alone_what_does_not() -> None:
     truth = rng.normal(size=400).astype(np.float32)
     table = check_rows(pd.DataFrame({"x": np.arange(400.0), "y": truth}), target="y")
     noise = rng.normal(size=(3, 400))
+    folds = np.split(np.arange(400), 4)
     one, other, bad = truth + noise[0], truth + noise[1], truth + 20 * noise[2]
-    shares = ensemble.weights(table, np.arange(400), [each[:, None] for each in (one, other, bad)], "rmse")
+    shares = ensemble.weights(table, folds, [each[:, None] for each in (one, other, bad)], "rmse")
     # Of two errors that are independent and as large, the mean's is least: 1 / sqrt 2.
     assert shares[0] == pytest.approx(0.5, abs=0.1) and shares[2] < 0.02 and sum(shares) == pytest.approx(1)
-    assert ensemble.weights(table, np.arange(400), [truth[:, None], bad[:, None]], "rmse") == [1.0, 0.0]
+    assert ensemble.weights(table, folds, [truth[:, None], bad[:, None]], "rmse") == [1.0, 0.0]
 
 
 def test_what_decides_matters_most() -> None:

@@ -14,19 +14,27 @@ from models.tabular.metrics import METRICS, Scores, score
 ROUNDS = 40
 
 
-def weights(table: RowTable, rows: NDArray[np.int64], members: Sequence[Scores], metric: str) -> list[float]:
-    """The share of each of `members`, (N, C) scores of these rows; the sum is 1.
+def weights(table: RowTable, folds: Sequence[NDArray[np.int64]], members: Sequence[Scores], metric: str) -> list[float]:
+    """The share of each of `members`, (N, C) scores of the folds' rows, one fold after the other; the sum is 1.
 
-    Each round adds the member whose addition does best; the best of all rounds counts, the earliest of equals, so that
-    a model alone stays alone unless others help.
+    What is judged is what trials are judged by, the mean of the folds' scores. Each round adds the member whose addition
+    does best; the best of all rounds counts, the earliest of equals, so that a model alone stays alone unless others
+    help.
     """
     sign = 1.0 if METRICS[metric].direction == "min" else -1.0
     counts, total = np.zeros(len(members)), np.zeros_like(members[0])
     best, chosen = np.inf, counts
     for number in range(1, ROUNDS + 1):
-        tried = [sign * score(table, rows, (total + each) / number, [metric])[metric] for each in members]
+        tried = [sign * float(np.mean(by_fold(table, folds, (total + each) / number, metric))) for each in members]
         place = int(np.argmin(tried))
         counts, total = counts + (np.arange(len(members)) == place), total + members[place]
         if tried[place] < best:
             best, chosen = tried[place], counts
     return [float(count) / float(chosen.sum()) for count in chosen]
+
+
+def by_fold(table: RowTable, folds: Sequence[NDArray[np.int64]], scores: Scores, metric: str) -> list[float]:
+    """The metric of each fold's rows; `scores` (N, C) of one fold after the other."""
+    bounds = np.cumsum([len(rows) for rows in folds])[:-1]
+    parts = zip(folds, np.split(scores, bounds), strict=True)
+    return [score(table, rows, part, [metric])[metric] for rows, part in parts]

@@ -140,16 +140,12 @@ def winners(
 
 def _ensemble(problem: RowProblem, finalists: Sequence[Finalist]) -> Finalist | None:
     """The finalists weighted; None where one alone does best on out-of-fold rows."""
-    rows = judged_rows(problem)
+    rows = [fold.valid for fold in problem.folds]
     shares = ensemble.weights(problem.table, rows, [each.out_of_fold for each in finalists], problem.metric)
     if max(shares) == 1.0:
         return None
     scores = np.sum([share * each.out_of_fold for share, each in zip(shares, finalists, strict=True)], axis=0)
-    bounds = np.cumsum([len(fold.valid) for fold in problem.folds])[:-1]
-    folds = [
-        score(problem.table, fold.valid, part, [problem.metric])[problem.metric]
-        for fold, part in zip(problem.folds, np.split(scores, bounds), strict=True)
-    ]
+    folds = ensemble.by_fold(problem.table, rows, scores, problem.metric)
     chosen = [(share, each) for share, each in zip(shares, finalists, strict=True) if share > 0]
     return Finalist(
         family=ENSEMBLE,

@@ -17,7 +17,7 @@ ROUNDS = 40
 def weights(table: RowTable, folds: Sequence[NDArray[np.int64]], members: Sequence[Scores], metric: str) -> list[float]:
     """The share of each of `members`, (N, C) scores of the folds' rows, one fold after the other; the sum is 1.
 
-    What is judged is what trials are judged by, the mean of the folds' scores. Each round adds the member whose addition
+    Judged is what trials are judged by, the mean of the folds' scores. Each round adds the member whose addition
     does best; the best of all rounds counts, the earliest of equals, so that a model alone stays alone unless others
     help.
     """

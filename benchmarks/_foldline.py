@@ -15,10 +15,10 @@ from typing import Any
 from _common import FAMILY, Job
 from ray.tune import Callback
 
-from ray_jobs import cluster, config, prepare
+from ray_jobs import cluster, config, series
 from ray_jobs.footprint import trial_memory
 from ray_jobs.settings import Config
-from ray_jobs.study import StudyBook, open_book
+from ray_jobs.study import StudyBook
 from ray_jobs.sweep import sweep
 
 Record = dict[str, Any]
@@ -65,19 +65,21 @@ class Watch(Callback):
 
 def main(job: Job) -> None:
     imported = time.time()
-    settings = prepare.complete(_settings(job))
-    problem = prepare.problem(settings)
+    settings = series.complete(_settings(job))
+    problem = series.problem(settings)
     ready = time.time()
     cluster.connect()
     connected = time.time()
     folder = Path(job.folder)
-    book = open_book(settings, FAMILY, f"sqlite:///{folder / 'study.db'}", minimise=problem.minimise)
+    book = series.open_book(settings, problem, FAMILY, f"sqlite:///{folder / 'study.db'}")
     if job.configurations[0] != book.first[0]:
         raise SystemExit("the first configuration must be the family's default: a study begins with it")
     book.first = job.configurations
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
-    memory = trial_memory(problem, book, settings.resources)
+    memory = trial_memory(
+        lambda params: series.needs(problem, FAMILY, params, on_device=False), book, settings.resources
+    )
     sweep(settings, problem, book, folder, memory=memory, callbacks=[watch])
     ended = time.time()
     slots = job.concurrent or cluster.cores()

@@ -13,14 +13,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest"]
-GRAPHS = [f"tests/test_{name}.py" for name in ("contract", "extras", "features", "heads", "inputs", "tabular", "tft")]
+GRAPHS = [
+    f"tests/test_{name}.py" for name in ("blend", "contract", "extras", "features", "heads", "inputs", "tabular", "tft")
+]
+DISTURBED = ["tests/faults", "tests/test_deaths.py", "tests/test_postgres.py"]
 APART = {
-    "disturbed sweeps": ["tests/faults"],
+    "disturbed sweeps": DISTURBED,
     "tests of graphs": ["-m", "not ray", *GRAPHS],
     "other tests without Ray": ["-m", "not ray", "--ignore=tests/faults", *(f"--ignore={file}" for file in GRAPHS)],
 }
 ENV = {**os.environ, "RAY_worker_niceness": "0"}  # Ray's own, 15, would leave its workers what the others do not want
-SHOWN = ["-m", "ray", "--ignore=tests/faults"]  # as it goes; the others when they have ended
+SHOWN = ["-m", "ray", *(f"--ignore={path}" for path in DISTURBED)]  # as it goes; the others when they have ended
 
 
 def main(arguments: list[str]) -> int:

@@ -75,6 +75,7 @@ def ray_head() -> Iterator[str]:
             patch.setenv(name, value)
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
         command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"]
+        command += ["--min-worker-port=0", "--max-worker-port=0"]  # any that are free: another Ray of the tests runs
         command += [f"--ray-client-server-port={client}", f"--temp-dir={folder}/ray", "--include-dashboard=true"]
         command += [f"--object-store-memory={512 * 2**20}", "--disable-usage-stats"]
         started = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

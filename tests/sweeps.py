@@ -8,10 +8,11 @@ from pathlib import Path
 from ray.tune import Callback
 
 from models.crossval import Problem
-from ray_jobs import config, prepare
+from models.in_step import Params
+from ray_jobs import config, series
 from ray_jobs.footprint import trial_memory
 from ray_jobs.settings import Config
-from ray_jobs.study import StudyBook, open_book
+from ray_jobs.study import StudyBook
 from ray_jobs.sweep import Swept, sweep
 
 
@@ -24,11 +25,15 @@ def run_sweep(
     config: Config, folder: Path, family: str = "linear", callbacks: Sequence[Callback] = ()
 ) -> tuple[Problem, StudyBook, Swept]:
     """The search alone, without the winner's training; in a folder that has a study already, it goes on."""
-    config = prepare.complete(config)
-    problem = prepare.problem(config)
+    config = series.complete(config)
+    problem = series.problem(config)
     url = config.search.storage or f"sqlite:///{folder}/study.db"
-    book = open_book(config, family, url, minimise=problem.minimise)
-    memory = trial_memory(problem, book, config.resources)
+    book = series.open_book(config, problem, family, url)
+
+    def needs(params: Params) -> int:
+        return series.needs(problem, family, params, on_device=False)
+
+    memory = trial_memory(needs, book, config.resources)
     try:
         return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=list(callbacks))
     except BaseException:

@@ -1,0 +1,75 @@
+"""Rows on Ray: what a run leaves, that it answers, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data.samples import read_sample
+from models.tabular.predictor import RowPredictor
+from ray_jobs import cluster, config, search
+from ray_jobs.kind import ProofError
+from ray_jobs.settings import Config
+from ray_jobs.tabular import kind
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(autouse=True)
+def connected(ray_head: str) -> None:
+    cluster.connect()
+
+
+def settings(runs: Path, *flags: str) -> Config:
+    common = ["--sample", "titanic", "--runs", str(runs), "--name", "run", "--trials", "3", "--max-epochs", "4"]
+    return config.parse([*common, *flags], prog="test", description="")
+
+
+def test_several_families_leave_bundles_a_report_and_their_ensemble(tmp_path: Path) -> None:
+    asked = settings(tmp_path, "--target", "survived", "--data.drop", "name")
+    asked = asked.model_copy(update={"gates": {"roc_auc": ">= 0.7", "size_mb": "< 5"}})
+    run = search.search(asked, ["lightgbm", "linear"], kind=kind)
+    summary = json.loads((run / "summary.json").read_text())
+    assert (run / "DONE").exists() and summary["task"] == "classification" and summary["scheme"] == "stratified"
+    names = [row["name"] for row in summary["leaderboard"]]
+    assert {"lightgbm", "linear", "constant"} <= set(names) and names[-1] == "constant"
+    assert all(error < 1e-6 for error in summary["onnx_error"].values())
+    assert all(verdict["passed"] for verdicts in summary["gates"].values() for verdict in verdicts)
+    costs = {name: np.mean(each) for name, each in summary["importance"]["lightgbm"].items()}
+    assert max(costs, key=lambda name: costs[name]) == "sex"
+    held = pd.read_parquet(run / "holdout.parquet")
+    frame = read_sample("titanic")
+    for name in {"lightgbm", "linear", "ensemble"} & set(names):
+        own = held[held["model"] == name]
+        found = RowPredictor(run / "bundles" / name).predict(frame.iloc[own["row"]])
+        assert found["probability of 1"].to_numpy() == pytest.approx(own["probability of 1"].to_numpy(), abs=1e-6)
+        assert found["label"].tolist() == own["predicted"].tolist()
+        assert (own["truth"] == own["predicted"]).mean() > 0.7
+    judged = pd.read_parquet(run / "oof.parquet").groupby("family")["row"]
+    assert all(rows.is_unique and not set(rows) & set(held["row"]) for _, rows in judged)
+    page = (run / "report.html").read_text()
+    assert all(f'id="{part}"' in page for part in ("gates", "answers", "confusion", "importance", "calibration"))
+
+
+def test_a_gate_that_fails_ends_so_after_everything_was_written(tmp_path: Path) -> None:
+    """An amount, a group that stays together, one model on all rows."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=300), "shop": rng.integers(0, 40, 300)})
+    frame["sales"] = 100 + 10 * frame["x"] + rng.normal(size=300)
+    frame.to_csv(tmp_path / "sales.csv", index=False)
+    flags = ["--sample", "titanic", "--target", "sales", "--data.group", "shop", "--export.winner", "refit"]
+    asked = settings(tmp_path, *flags)
+    data = asked.data.model_copy(update={"sample": None, "path": str(tmp_path / "sales.csv")})
+    asked = asked.model_copy(update={"data": data, "gates": {"r2": ">= 0.5", "rmse": "< 0.01"}})
+    with pytest.raises(ProofError, match=r"random_forest fails gate rmse < 0.01: \d") as said:
+        search.search(asked, ["random_forest"], kind=kind)
+    assert "r2" not in str(said.value)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["scheme"] == "grouped" and summary["winners"]["random_forest"]["kind"] == "refit"
+    card = json.loads((tmp_path / "run" / "bundles" / "random_forest" / "bundle.json").read_text())
+    assert [gate["passed"] for gate in card["gates"]] == [True, False]
+    assert (tmp_path / "run" / "report.html").exists()

@@ -38,6 +38,13 @@ SHORT = {
 }
 
 
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+_SECTIONS = [name for name, info in Config.model_fields.items() if _is_section(info.annotation)]
+
+
 def parse(
     arguments: Sequence[str],
     *,
@@ -126,7 +133,7 @@ def settings(config: Config) -> Iterator[tuple[str, Any]]:
 
 def _flat(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for section, content in tree.items():
-        if isinstance(content, dict) and section in Config.model_fields:
+        if isinstance(content, dict) and section in _SECTIONS:
             yield from ((f"{section}.{name}", value) for name, value in content.items())
         else:
             yield section, content
@@ -160,7 +167,15 @@ _Loader.add_implicit_resolver(
 )
 
 
-_NAMES = ("data.targets", "data.past", "data.future", "data.static", "data.categorical", "features.columns")
+_NAMES = (
+    "data.targets",
+    "data.past",
+    "data.future",
+    "data.static",
+    "data.categorical",
+    "data.drop",
+    "features.columns",
+)
 _STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "fourier", "select")]
 _LISTS = (*_NAMES, *_STEPS, "window.horizons", "heads.levels")
 _PERHAPS_LISTS = ("window.lookback", "heads.value", "heads.direction", "heads.quantiles", "heads.steps")
@@ -214,7 +229,7 @@ def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
 def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     location = [str(part) for part in first["loc"] if isinstance(part, str | int)]
-    sections = [name for name, info in Config.model_fields.items() if _is_section(info.annotation)]
+    sections = _SECTIONS
     depth = 2 if location and location[0] in sections else 1
     key = ".".join(location[:depth])
     if first["type"] == "extra_forbidden":
@@ -224,7 +239,3 @@ def _explain(error: ValidationError) -> str:
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
     return f"{key}: {message[0].lower()}{message[1:]}, got {shown}" if key else message
-
-
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

@@ -11,7 +11,7 @@ import pytest
 
 from data.samples import read_sample
 from models.tabular.predictor import RowPredictor
-from ray_jobs import cluster, config, search
+from ray_jobs import cluster, config, portfolio, search
 from ray_jobs.kind import ProofError
 from ray_jobs.settings import Config
 from ray_jobs.tabular import kind
@@ -73,3 +73,22 @@ def test_a_gate_that_fails_ends_so_after_everything_was_written(tmp_path: Path) 
     card = json.loads((tmp_path / "run" / "bundles" / "random_forest" / "bundle.json").read_text())
     assert [gate["passed"] for gate in card["gates"]] == [True, False]
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_use_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "kind: rows\nfamilies: [linear]\ndata: {sample: titanic, drop: [name]}\nsearch: {trials: 1}\n"
+    (tmp_path / "bad.yaml").write_text(text.replace("drop: [name]", "drop: [nane]"))
+    (tmp_path / "good.yaml").write_text(text)
+    files = [str(tmp_path / name) for name in ("bad.yaml", "good.yaml")]
+    given = [*files, "--runs", str(tmp_path / "runs"), "--name", "both", "--time-budget", "600"]
+    for again in ([], ["--resume"]):
+        with pytest.raises(SystemExit) as ended:
+            portfolio.main([*given, *again])
+        assert ended.value.code == 2
+        assert "no dropped column 'nane' (did you mean 'name'?)" in capsys.readouterr().err
+    folder = tmp_path / "runs" / "both"
+    bad, good = json.loads((folder / "portfolio.json").read_text())
+    assert (bad["code"], bad["family"], good["code"], good["family"]) == (2, None, 0, "linear")
+    assert [each.name for each in (folder / "bundles").iterdir()] == ["good"]
+    assert RowPredictor(folder / "bundles" / "good").card["target"] == "survived"
+    assert good["cv_mean"] > 0.7

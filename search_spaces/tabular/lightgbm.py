@@ -17,7 +17,7 @@ SPACE = {
 }
 
 DEFAULT = {
-    "model": {"leaves": 31, "lr": 0.05, "min_leaf": 20, "columns": 0.8, "rows": 0.9, "l1": 1e-3, "l2": 1e-2},
+    "model": {"leaves": 31, "lr": 0.05, "min_leaf": 20, "columns": 0.8, "rows": 0.9, "l1": 1e-2, "l2": 1e-2},
 }
 
 STARTS = {

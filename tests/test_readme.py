@@ -66,6 +66,8 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
                 examples.append(str(read.name))
             case ["python", "benchmarks/risk.py", run_folder]:
                 assert run_folder == f"runs/{examples[-1]}"
+            case ["python", "-m", "ray_jobs.portfolio", pattern, *flags]:
+                run([sys.executable, *words[1:3], *(str(file) for file in ROOT.glob(pattern)), *flags], checkout)
             case ["python", "ray_jobs/train.py", *_] | ["python", "-m", "ray_jobs.compare", *_]:
                 run([sys.executable, *words[1:]], checkout)
             case ["python", *_]:

@@ -6,7 +6,7 @@
         manifest.json    written last: whose state this is, and the sha256 of the two others
 
 A state is written under a temporary name, made durable (fsync) and then renamed. One that is torn, changed or another
-trial's is passed over for the one before it, and `Found.passed_over` says so.
+trial's is passed over for the one before it, and `Checkpoints.passed_over` says so.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ _STATE, _REPORT, _MANIFEST = "state.pt", "report.json", "manifest.json"
 class Found:
     state: dict[str, Any]
     report: dict[str, Any]
-    passed_over: list[str]  # sentences: which newer states could not be used, and why
 
 
 class CannotWriteError(Exception):
@@ -51,6 +50,7 @@ class Checkpoints:
         self.cheapest = 0.0  # seconds that a write took
         self.spent = 0.0  # on all of them
         self.trained = 0.0  # seconds of training
+        self.passed_over: list[str] = []  # sentences: which states the last `newest` could not use, and why
 
     def due(self, seconds: float) -> bool:
         """Whether to write now, `seconds` of training after the last call: always, unless that would cost too much."""
@@ -88,7 +88,7 @@ class Checkpoints:
 
     def newest(self, at_most: int | None = None) -> Found | None:
         """The newest state, of epoch `at_most` or earlier, that is whole and this trial's own; None where none is."""
-        passed_over = []
+        self.passed_over = []
         for folder in self._states():
             if at_most is not None and folder.name > _name(at_most):
                 continue
@@ -96,9 +96,9 @@ class Checkpoints:
                 state, report = self._read(folder)
             except Exception as error:  # whatever a changed file makes torch and json raise
                 lines = str(error).strip().splitlines() or [type(error).__name__]
-                passed_over.append(f"{folder.parent.name}/{folder.name} cannot be used: {lines[0]}")
+                self.passed_over.append(f"{folder.parent.name}/{folder.name} cannot be used: {lines[0]}")
             else:
-                return Found(state=state, report=report, passed_over=passed_over)
+                return Found(state=state, report=report)
         return None
 
     def remove(self) -> None:

@@ -78,11 +78,11 @@ class TrialRun:
         self.writes = writes
         self.states = trial_states(own["folder"], own["owner"], number)
         self.stack = stack_file(own["folder"], number)
-        self.said: list[str] = []
         self.pending: dict[str, Any] | None = None
         # Under PBT the config may be another trial's, whose state Tune hands over next.
         found = self.states.newest() if own["number"] == number else None
         self.params: dict[str, Any] = own["params"]
+        self.said = self.states.passed_over if own["number"] == number else []
         if found is not None and own["exploits"]:
             self.params = found.report["params"]  # those that it had taken over
         params = unflatten({**self.params, **own["fixed"]})
@@ -90,7 +90,6 @@ class TrialRun:
         self.iterator = self.cv.epochs()
         if found is not None:
             self.cv.load_state_dict(found.state)
-            self.said = found.passed_over
             if found.report["number"] > own["heard"] or found.report["finished"]:
                 self.pending = found.report  # it was trained, but perhaps nobody has heard of it
 

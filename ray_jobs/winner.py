@@ -136,7 +136,8 @@ def restore(cv: InStep[Any], states: Checkpoints, epochs: list[dict[str, Any]], 
     """
     last = epochs[-1]
     found = states.newest(at_most=last["number"])
-    for sentence in found.passed_over if found else ["the best trial has left no state"]:
+    lacking = states.passed_over or ([] if found else ["the best trial has left no state"])
+    for sentence in lacking:
         print(f"note: {sentence}; what is lacking is trained again", file=sys.stderr)
     if found is not None:
         cv.load_state_dict(found.state)

@@ -31,11 +31,12 @@ def save(to: Checkpoints, *epochs: int) -> None:
 
 def test_the_newest_state_comes_back_as_it_was(tmp_path: Path) -> None:
     save(states(tmp_path), 1, 2, 3)
-    found = states(tmp_path).newest()
+    one = states(tmp_path)
+    found = one.newest()
     assert found is not None
     assert torch.equal(found.state["folds"][0]["weights"], torch.full((3, 4), 3.0))
     assert (found.state["folds"][0]["done"], found.report) == (3, {"number": 3, "value": 1 / 3})
-    assert found.passed_over == []
+    assert one.passed_over == []
 
 
 def test_two_are_kept_and_nothing_temporary(tmp_path: Path) -> None:
@@ -55,15 +56,27 @@ def test_every_truncation_falls_back_to_the_state_before_and_says_so(tmp_path: P
     whole = file.read_bytes()
     for length in sorted({0, 1, len(whole) // 3, len(whole) // 2, len(whole) - 1}):
         file.write_bytes(whole[:length])
-        found = states(tmp_path).newest()
+        one = states(tmp_path)
+        found = one.newest()
         assert found is not None
         assert found.report["number"] == 1
-        assert len(found.passed_over) == 1
-        assert found.passed_over[0].startswith("trial-00007/epoch-00002 cannot be used: ")
+        assert len(one.passed_over) == 1
+        assert one.passed_over[0].startswith("trial-00007/epoch-00002 cannot be used: ")
     file.unlink()
-    found = states(tmp_path).newest()
+    one = states(tmp_path)
+    found = one.newest()
     assert found is not None
     assert found.report["number"] == 1
+
+
+def test_the_only_state_that_cannot_be_used_is_told_of_too(tmp_path: Path) -> None:
+    save(states(tmp_path), 1)
+    (tmp_path / "trial-00007" / "epoch-00001" / "state.pt").write_bytes(b"")
+    one = states(tmp_path)
+    assert one.newest() is None
+    assert [said.partition(":")[0] for said in one.passed_over] == ["trial-00007/epoch-00001 cannot be used"]
+    shutil.rmtree(one.folder)
+    assert one.newest() is None and one.passed_over == []
 
 
 def test_no_flipped_bit_is_accepted(tmp_path: Path) -> None:
@@ -78,13 +91,15 @@ def test_no_flipped_bit_is_accepted(tmp_path: Path) -> None:
         changed = bytearray(whole)
         changed[place] ^= 1 << rng.randrange(8)
         file.write_bytes(changed)
-        found = states(tmp_path).newest()
+        one = states(tmp_path)
+        found = one.newest()
         assert found is not None
         if found.report["number"] == 2:
             assert file.name == "manifest.json"
             assert json.loads(changed) == json.loads(whole)
         file.write_bytes(whole)
-    found = states(tmp_path).newest()
+    one = states(tmp_path)
+    found = one.newest()
     assert found is not None
     assert found.report["number"] == 2
 
@@ -96,10 +111,11 @@ def test_another_trials_state_and_a_renamed_one_are_refused(tmp_path: Path) -> N
     shutil.rmtree(mine / "epoch-00002")
     shutil.copytree(tmp_path / "trial-00008" / "epoch-00002", mine / "epoch-00002")
     shutil.copytree(mine / "epoch-00001", mine / "epoch-00009")
-    found = states(tmp_path, 7).newest()
+    one = states(tmp_path, 7)
+    found = one.newest()
     assert found is not None
     assert found.report["number"] == 1
-    assert found.passed_over == [
+    assert one.passed_over == [
         "trial-00007/epoch-00009 cannot be used: it is the state of epoch 1",
         "trial-00007/epoch-00002 cannot be used: it belongs to another trial",
     ]
@@ -115,7 +131,8 @@ def test_objects_are_not_loaded_even_with_a_right_manifest(tmp_path: Path) -> No
     one = states(tmp_path)
     save(one, 1)
     one.save({"folds": Hostile()}, {"number": 2})  # signed like any other state
-    found = states(tmp_path).newest()
+    one = states(tmp_path)
+    found = one.newest()
     assert not marker.exists()
     assert found is not None
     assert found.report["number"] == 1
@@ -153,15 +170,17 @@ def test_a_full_disk_is_named_and_leaves_the_states_there_were(
             except CannotWriteError as error:
                 assert str(error) == f"cannot write {one.folder}: No space left on device"
             else:  # the folder is there: that it cannot be made again is no fault
-                found = states(tmp_path).newest()
+                one = states(tmp_path)
+                found = one.newest()
                 assert found is not None
                 assert found.report["number"] == 2
                 if calls < n:
                     break
-        found = states(tmp_path).newest()
+        one = states(tmp_path)
+        found = one.newest()
         assert found is not None
         assert found.report["number"] in (1, 2)  # 2: the rename was done, making it durable failed
-        assert found.passed_over == []
+        assert one.passed_over == []
         assert not list(one.folder.glob(".*"))
     else:
         pytest.fail("no save got through")

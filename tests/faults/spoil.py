@@ -56,5 +56,5 @@ def read_back(n: int, seed: int = 0) -> Row:
                 right = found is not None and bool((found.state["weights"] == 10.0 * number + 1).all())
                 row.corrupted_accepted += found is not None and not right
                 row.epochs_lost += found is None  # the one before was whole
-                row.left_over += found is None or len(found.passed_over) != 1  # said so
+                row.left_over += found is None or len(states.passed_over) != 1  # said so
     return row

@@ -95,6 +95,10 @@ def split_rows(
     `scheme` is random, stratified (by `labels`), grouped (whole `groups`) or walk_forward (by `clock`). The holdout is
     drawn in the same way: at random, of each class its share, whole groups, or the last rows.
     """
+    if scheme == "grouped" and (found := len(np.unique(np.asarray(groups)))) <= n_folds:
+        raise InputError(
+            f"{n_folds} folds and a holdout need at least {n_folds + 1} groups, got {found}; use fewer folds"
+        )
     held = _held(n_rows, scheme, holdout, seed, labels, groups, clock)
     rest, last = np.flatnonzero(~held), np.flatnonzero(held)
     if not len(rest) or not len(last):

@@ -126,6 +126,13 @@ def differences(one: Config, other: Config) -> Iterator[tuple[str, Any, Any]]:
             yield key, value, values[key]
 
 
+def check_kind(config: Config, keys: tuple[str, ...], theirs: str, ours: str) -> None:
+    """InputError for a setting that begins with one of `keys`, which are for data of another kind, and is not usual."""
+    for key, value, usual in differences(config, Config()):
+        if key.startswith(keys):
+            raise InputError(f"{key}={value!r} is for {theirs}, and {ours} are searched; leave it at {usual!r}")
+
+
 def settings(config: Config) -> Iterator[tuple[str, Any]]:
     """(key, value) of every setting, such as ("search.trials", 20)."""
     yield from _flat(config.model_dump())

@@ -8,11 +8,14 @@ import numpy as np
 from rich.console import Console
 from torch import nn
 
+from data.errors import InputError
+from data.folds import SCHEMES
 from models.crossval import Problem, n_ranked, parameters, reads_targets_alone
 from models.crossval import family as family_module
 from models.in_step import Params
 from models.memory import trial_bytes
-from ray_jobs import output, prepare, tables
+from models.metrics import METRICS
+from ray_jobs import config, output, prepare, tables
 from ray_jobs.display import busy
 from ray_jobs.kind import ProofError
 from ray_jobs.params import check_fixed, check_select, head_weights, judged_by_another
@@ -42,12 +45,20 @@ __all__ = [
 ]
 
 MODULE = "ray_jobs.search"
+_OF_ROWS = ("data.task", "data.drop", "data.group", "data.class_weights", "export.threshold", "gates")
 complete, problem = prepare.complete, prepare.problem
 summary, leave, say = tables.summary, output.leave, output.say
 
 
 def check(settings: Config, families: Sequence[str]) -> None:
     """InputError for what of the settings does not go together, before any data is read."""
+    config.check_kind(settings, _OF_ROWS, "rows", "series")
+    if settings.validation.scheme not in SCHEMES:
+        raise InputError(
+            f"validation.scheme={settings.validation.scheme!r} is for rows; of series: {', '.join(SCHEMES)}"
+        )
+    if settings.search.metric not in ("auto", *METRICS):
+        raise InputError(f"search.metric={settings.search.metric!r} is for rows; of series: {', '.join(METRICS)}")
     prepare.check_scheduler(settings)
     check_fixed(settings, families)
     check_select(settings, families)

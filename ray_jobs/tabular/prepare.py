@@ -50,9 +50,7 @@ def complete(settings: Config) -> Config:
 
 def check(settings: Config, families: Sequence[str]) -> None:
     """InputError for what of the settings does not go together, before any data is read."""
-    for key, value, usual in config.differences(settings, Config()):
-        if key.startswith(_OF_SERIES):
-            raise InputError(f"{key}={value!r} is for series, and rows are searched; leave it at {usual!r}")
+    config.check_kind(settings, _OF_SERIES, "series", "rows")
     prepare.check_scheduler(settings)
     if settings.resources.workers_per_trial > 1:
         raise InputError(

@@ -1,0 +1,89 @@
+"""What is wrong with a table of rows or a setting is said in one line, with exit code 2, before Ray starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ray_jobs import cluster
+from ray_jobs.tune_tabular import run
+
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+TARGET = ["--target", "churned"]
+AMOUNT = ["--target", "spent"]
+
+# name, change of the table, flags besides --data, what the line must say
+CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
+    ("no target", None, [], ["of rows one target is predicted", "--target churned"]),
+    ("two targets", None, ["--target", "churned,spent"], ["of rows one target", "churned, spent"]),
+    ("target misspelt", None, ["--target", "churn"], ["'churn'", "did you mean 'churned'?"]),
+    ("constant target", lambda f: f.assign(churned="no"), TARGET, ["'churned'", "constant"]),
+    ("infinite target", lambda f: f.assign(spent=f["spent"].where(f.index != 7, np.inf)), AMOUNT, ["'spent'", "infinite"]),
+    ("dropped misspelt", None, [*TARGET, "--data.drop", "idd"], ["'idd'", "did you mean 'id'?"]),
+    ("dropped target", None, [*TARGET, "--data.drop", "churned"], ["'churned'", "both target and dropped"]),
+    ("a rare class", lambda f: f.assign(churned=["a"] * 197 + ["b"] * 3), TARGET, ["class", "5 stratified folds"]),
+    ("metric of amounts", None, [*TARGET, "--search.metric", "rmse"], ["'rmse'", "classification", "roc_auc"]),
+    ("metric of classes", None, [*AMOUNT, "--search.metric", "roc_auc"], ["'roc_auc'", "regression", "rmse"]),
+    ("metric of series", None, [*AMOUNT, "--search.metric", "smape"], ["'smape' is for series", "rmse"]),
+    ("lookback", None, [*TARGET, "--lookback", "12"], ["window.lookback=12 is for series"]),
+    ("heads", None, [*TARGET, "--heads.direction", "1"], ["heads.direction=1", "is for series"]),
+    ("series", None, [*TARGET, "--series", "id"], ["data.series='id' is for series"]),
+    ("blocked", None, [*TARGET, "--validation.scheme", "blocked"], ["'blocked' is for series", "stratified"]),
+    ("stratified amounts", None, [*AMOUNT, "--validation.scheme", "stratified"], ["stratified needs classes"]),
+    ("grouped by nothing", None, [*TARGET, "--validation.scheme", "grouped"], ["'grouped' needs data.group"]),
+    ("in no order", None, [*TARGET, "--validation.scheme", "walk_forward"], ["'walk_forward' needs data.time"]),
+    ("few groups", None, [*TARGET, "--data.group", "plan"], ["5 folds and a holdout need at least 6 groups, got 2"]),
+    ("balanced amounts", None, [*AMOUNT, "--data.class_weights", "balanced"], ["class_weights", "needs classes"]),
+    ("workers", None, [*TARGET, "--resources.workers_per_trial", "2"], ["a trial of rows has one worker"]),
+    ("gate misspelt", None, [*TARGET, "--gates", "{roc_auk: '> 0.5'}"], ["'roc_auk'", "did you mean 'roc_auc'?"]),
+    ("gate without a sign", None, [*TARGET, "--gates", "{f1: '0.5'}"], ["gates.f1='0.5' is no rule"]),
+    ("gates of a number", None, [*TARGET, "--gates", "3"], ["gates", "got 3"]),
+    ("threshold", None, [*TARGET, "--export.threshold", "1.5"], ["export.threshold"]),
+    ("family", None, [*TARGET, "--families", "lightgmb"], ["'lightgmb'", "did you mean 'lightgbm'?"]),
+    ("no families", None, [*TARGET, "--families"], ["name at least one family", "lightgbm"]),
+    ("fixed misspelt", None, [*TARGET, "--search.fixed", "{model.leafs: 3}"], ["'model.leafs'", "'model.leaves'"]),
+    ("fixed too high", None, [*TARGET, "--search.fixed", "{model.leaves: 1000}"], ["between 7 and 127", "got 1000"]),
+    ("fixed text", None, [*TARGET, "--search.fixed", "{model.max_bin: many}"], ["must be int", "'many'"]),
+    ("negative weight", None, [*TARGET, "--data.weight", "owed"], ["'owed'"]),
+    ("a fold of one class", lambda f: f.assign(churned=["a"] * 100 + ["b"] * 100),
+     [*TARGET, "--data.time", "day"], ["roc_auc", "no value on"]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"spent": rng.normal(size=200), "owed": rng.normal(size=200)})
+    frame["plan"] = np.where(frame["spent"] > 0, "gold", "tin")
+    frame["churned"] = np.where(frame["owed"] + rng.normal(size=200) > 0, "yes", "no")
+    frame["id"] = [f"c{i}" for i in range(200)]
+    frame["day"] = pd.date_range("2024-01-01", periods=200)
+    return frame
+
+
+@pytest.mark.parametrize(("change", "flags", "says"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_bad_input_ends_in_one_line_before_ray_starts(
+    change: Change | None,
+    flags: list[str],
+    says: list[str],
+    table: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def connect() -> None:
+        pytest.fail("Ray was started")
+
+    monkeypatch.setattr(cluster, "connect", connect)
+    (change(table) if change else table).to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(SystemExit) as ended:
+        run(["--data", str(tmp_path / "rows.parquet"), "--runs", str(tmp_path / "runs"), *flags])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert all(part in said for part in says), said
+    assert not (tmp_path / "runs").exists()

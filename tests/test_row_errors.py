@@ -22,7 +22,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("two targets", None, ["--target", "churned,spent"], ["of rows one target", "churned, spent"]),
     ("target misspelt", None, ["--target", "churn"], ["'churn'", "did you mean 'churned'?"]),
     ("constant target", lambda f: f.assign(churned="no"), TARGET, ["'churned'", "constant"]),
-    ("infinite target", lambda f: f.assign(spent=f["spent"].where(f.index != 7, np.inf)), AMOUNT, ["'spent'", "infinite"]),
+    ("infinite target", lambda f: f.replace({"spent": {f["spent"][7]: np.inf}}), AMOUNT, ["'spent'", "infinite"]),
     ("dropped misspelt", None, [*TARGET, "--data.drop", "idd"], ["'idd'", "did you mean 'id'?"]),
     ("dropped target", None, [*TARGET, "--data.drop", "churned"], ["'churned'", "both target and dropped"]),
     ("a rare class", lambda f: f.assign(churned=["a"] * 197 + ["b"] * 3), TARGET, ["class", "5 stratified folds"]),

@@ -87,7 +87,7 @@ def _commit() -> str:
 
 def page(rows: list[dict[str, Any]]) -> str:
     head = "| fault | " + " | ".join(COLUMNS.values()) + " |\n|---|" + "---:|" * len(COLUMNS) + "\n"
-    cells = [[row["fault"], *(_cell(row.get(key, "before")) for key in COLUMNS)] for row in rows]
+    cells = [[row["fault"], *(_cell(row.get(key, "earlier")) for key in COLUMNS)] for row in rows]
     body = "".join(f"| {' | '.join(each)} |\n" for each in cells)
     versions = ", ".join(f"{name} {version(name)}" for name in ("ray", "torch", "optuna"))
     return f"""# Reliability

@@ -102,6 +102,8 @@ def untuned(given: argparse.Namespace) -> dict[str, Any]:
 def _untuned(problem: RowProblem) -> NDArray[np.float64]:
     """The mean over folds of what LightGBM answers for the holdout, stopped early on each fold's validation rows."""
     table, scores = problem.table, []
+    if len(table.classes) > 2 or table.weight is not None:
+        raise SystemExit("two classes or an amount, and no weights: nothing else is compared")
     assert table.target is not None
     two = len(table.classes) == 2
     objective = {"objective": "binary", "metric": "auc"} if two else {"objective": "regression", "metric": "rmse"}

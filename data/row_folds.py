@@ -135,8 +135,11 @@ def _held(
     if scheme == "grouped":
         codes, names = _codes(np.asarray(groups), "group")
         order = rng.permutation(len(names))
-        sizes = np.bincount(codes, minlength=len(names))[order]
-        taken = order[np.cumsum(sizes) - sizes / 2 <= share * n_rows]  # those whose middle lies within the share
+        sizes, wanted = np.bincount(codes, minlength=len(names)), share * n_rows
+        taken: list[int] = []
+        for group in order:  # those that bring the sum nearer to the share
+            if sizes[taken].sum() + sizes[group] / 2 <= wanted:
+                taken.append(group)
         return np.isin(codes, taken)
     held = np.zeros(n_rows, bool)
     codes = np.zeros(n_rows, np.int64) if scheme == "random" else _codes(np.asarray(labels), "label")[0]

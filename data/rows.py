@@ -46,6 +46,7 @@ class RowTable:
     clock: NDArray[np.int64] | None = None  # (N,) seconds since 1970 of the column that orders the rows
     notices: tuple[str, ...] = ()
     fingerprint: str = ""
+    places: NDArray[np.int64]  # (N,) of the rows in the file, from 0
     labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # of a clustering: known words it is held against
 
     @property
@@ -66,6 +67,7 @@ class RowTable:
             weight=some(self.weight),
             group=some(self.group),
             clock=some(self.clock),
+            places=self.places[rows],
             labels={name: words[rows] for name, words in self.labels.items()},
         )
 
@@ -98,8 +100,8 @@ def check_rows(
     `target` None is a clustering. `task` "auto" is a classification where the target is text, boolean, has two values,
     or whole numbers of at most `FEW` kinds, else a regression. `inputs` "auto" takes every column without another role
     that is not constant and no id (a text in which no two rows are alike); dates and times become inputs of their own
-    kind. `drop` names columns that are of no use, `categorical` those that are read as words whatever they hold; "auto"
-    reads texts as words.
+    kind. `drop` names columns that are of no use, `categorical` those that are read as words whatever they hold, as
+    texts are without being named.
 
     `group` names the column whose equal values keep rows together, `time` the one that orders the rows: it is no input,
     because what is predicted lies beyond all times that were seen. `labels` are known groups that a clustering is held
@@ -133,7 +135,7 @@ def check_rows(
         0,
         named={*named, *as_words_named},
         words=as_words_named,
-        perhaps_words=rest if categorical == "auto" else [],
+        perhaps_words=rest,
         most_words=_ANY_NUMBER,
     )
     if not read.names and not time_names:
@@ -159,6 +161,7 @@ def check_rows(
         weight=None if weight is None else read_weight(own(weight), weight)[rows],
         group=None if group is None else _codes(own(group), group)[rows],
         clock=None if time is None else read_times(own(time), time)[0][rows],
+        places=rows.astype(np.int64),
         notices=(f"{n} rows.", *notices, *read.notices, *_said_of_times(time_names)),
         labels={name: as_words(frame[name])[rows] for name in labels},
     )

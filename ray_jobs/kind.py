@@ -1,5 +1,5 @@
-"""What a search asks of a kind of data. Series answer in `ray_jobs/series.py`, rows in `ray_jobs/rows/`: a module each,
-with these functions."""
+"""What a search asks of a kind of data, a module with these functions: `ray_jobs/series.py`, and for rows
+`ray_jobs/tabular/kind.py`."""
 
 from __future__ import annotations
 

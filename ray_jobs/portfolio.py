@@ -5,9 +5,10 @@
     ray job submit --working-dir . -- python -m ray_jobs.portfolio examples/portfolio/*.yaml
 
 A use case is a configuration with two keys besides: `kind` (series or rows) and `families`, a list; the file's name is
-its own. Each is a run in runs/<name>/<use case>, bundles lie in runs/<name>/bundles/<use case>. The budget, seconds of
-search, is shared out evenly: what a use case leaves over goes to those after it; time_budget of its own bounds it, too.
-One that fails does not stop the others.
+its own. Each is a run in runs/<name>/<use case>; bundles that passed lie in runs/<name>/bundles/<use case>. The budget,
+seconds of search, is shared out evenly: what a use case leaves over goes to those after it; a time_budget of its own
+bounds it, too. All files are checked before the first begins; one that fails later, by its data or a gate, does not
+stop the others.
 
 Exit codes: 0 all are done; else that of the first that failed, as of ray_jobs/search.py; 4 interrupted.
 """
@@ -16,11 +17,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,14 @@ from rich.table import Table
 from data.errors import InputError, nearest
 from ray_jobs import config, display, interrupt, prepare, series
 from ray_jobs.kind import Kind
-from ray_jobs.resume import resumed
+from ray_jobs.resume import may_change
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.search import exit_codes, search
 from ray_jobs.settings import Config
 from ray_jobs.tabular import kind as rows
 
 KINDS: Mapping[str, Kind] = {"series": series, "rows": rows}
-FILE = "portfolio.json"
+FILE, BUNDLES = "portfolio.json", "bundles"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,26 +80,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def portfolio(files: Sequence[Path], name: str, runs: str | None, budget: float | None, *, resume: bool) -> int:
-    """Search every use case; the exit code. InputError where the portfolio itself cannot be begun."""
+    """Search every use case; the exit code. InputError, and nothing is begun, where a file or a setting is wrong."""
     if budget is not None and not budget > 0:
         raise InputError(f"--time-budget must be above 0 seconds, got {budget:g}")
     folder = _folder(name, runs, resume=resume)
-    twice = [file.stem for i, file in enumerate(files) if file.stem in {each.stem for each in files[:i]}]
+    cases = [read_use_case(file, folder) for file in files]
+    twice = [case.name for i, case in enumerate(cases) if case.name in {each.name for each in cases[:i]}]
     if twice:
         raise InputError(f"two files are named {twice[0]!r}; a use case is known by its file's name: rename one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"cannot make {folder}: {error.strerror}") from None
     out, left, outcomes = display.console(), budget, []
-    for place, file in enumerate(files):
-        share = None if left is None else left / (len(files) - place)
-        out.print(f"use case {file.stem} ({place + 1} of {len(files)})", soft_wrap=True)
+    for place, case in enumerate(cases):
+        out.print(f"use case {case.name} ({place + 1} of {len(cases)})", soft_wrap=True)
         began = time.monotonic()
-        outcome = _ended(file, folder, share, resume=resume)
-        if left is not None:
-            left = max(1.0, left - min(time.monotonic() - began, outcome.seconds or 0.0))
+        outcome = _ended(_bounded(case, left, len(cases) - place), folder, resume=resume)
+        if left is not None:  # what was spent by an earlier process counts, too
+            left = max(1.0, left - (time.monotonic() - began if outcome.seconds is None else outcome.seconds))
         outcomes.append(outcome)
         RunFolder(folder).write_json(FILE, [asdict(each) for each in outcomes])
+        if outcome.code == interrupt.EXIT_CODE:  # a signal, or a disk or database that the next one would need, too
+            words = [
+                "python",
+                "-m",
+                "ray_jobs.portfolio",
+                *map(str, files),
+                "--name",
+                name,
+                "--runs",
+                str(folder.parent),
+            ]
+            print(f"stopped: go on with all of them by: {shlex.join([*words, '--resume'])}", file=sys.stderr)
+            break
     _show(out, outcomes)
-    out.print(f"bundles: {folder / 'bundles'}", soft_wrap=True)
-    return next((each.code for each in outcomes if each.code), 0)
+    out.print(f"bundles: {folder / BUNDLES}", soft_wrap=True)
+    codes = [each.code for each in outcomes if each.code]
+    return interrupt.EXIT_CODE if interrupt.EXIT_CODE in codes else next(iter(codes), 0)
 
 
 def _folder(name: str, runs: str | None, *, resume: bool) -> Path:
@@ -105,33 +125,14 @@ def _folder(name: str, runs: str | None, *, resume: bool) -> Path:
     folder = Path(str(settings.runs)) / name
     if folder.exists() and not resume:
         raise InputError(f"{folder} exists; choose another --name, go on with it by --resume, or remove it")
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder
 
 
-def _ended(file: Path, folder: Path, share: float | None, *, resume: bool) -> Outcome:
-    """Search one use case. What ends it ends it alone, unless it would end the others as well."""
-    name = file.stem
-    try:
-        with exit_codes():
-            case = read_use_case(file, folder, share)
-            _searched(case, folder, resume=resume)
-    except SystemExit as ended:
-        code = int(ended.code or 0)
-        if code == interrupt.EXIT_CODE:  # a signal, or a disk or database that the next one would need, too
-            raise
-        return _outcome(folder, name, code)
-    except Exception as error:  # a bug in one of them, too
-        print(f"error: {name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        return Outcome(name=name, code=1, why=f"{type(error).__name__}: {error}")
-    return _outcome(folder, name, 0)
-
-
-def read_use_case(file: Path, folder: Path, share: float | None) -> UseCase:
-    """A use case of its file, to be searched for `share` seconds at most; InputError for what is wrong with it."""
+def read_use_case(file: Path, folder: Path) -> UseCase:
+    """A use case of its file, checked as far as that goes without its data; InputError for what is wrong with it."""
     tree = config.read_yaml(file, "use case")
     said, families = tree.pop("kind", None), tree.pop("families", None)
-    if said not in KINDS:
+    if not isinstance(said, str) or said not in KINDS:
         raise InputError(f"use case {file}: kind must be series or rows, got {said!r}")
     kind = KINDS[said]
     if not isinstance(families, list) or not families:
@@ -140,38 +141,63 @@ def read_use_case(file: Path, folder: Path, share: float | None) -> UseCase:
         if family not in kind.FAMILIES:
             known = ", ".join(kind.FAMILIES)
             raise InputError(f"use case {file}: no family {family!r}{nearest(str(family), kind.FAMILIES)}; {known}")
-    settings = config.check({**tree, "name": file.stem, "runs": str(folder)})
-    if share is not None:
-        each = share / len(families)
-        own = settings.search.time_budget
-        search = settings.search.model_copy(update={"time_budget": each if own is None else min(own, each)})
-        settings = settings.model_copy(update={"search": search})
+    if file.stem == BUNDLES:
+        raise InputError(f"use case {file}: {BUNDLES} is the folder of all winners; rename the file")
+    try:
+        settings = kind.complete(config.check({**tree, "name": file.stem, "runs": str(folder)}))
+        kind.check(settings, families)
+    except InputError as error:
+        raise InputError(f"use case {file}: {error}") from None
     return UseCase(name=file.stem, kind=kind, families=tuple(dict.fromkeys(families)), settings=settings)
 
 
-def _searched(case: UseCase, folder: Path, *, resume: bool) -> None:
-    run = folder / case.name
-    if resume and (run / "DONE").exists():
-        return
-    if resume and (run / "config.yaml").exists():
-        budget = case.settings.search.time_budget
-        given = ["--resume", "--name", case.name, "--runs", str(folder)]
-        given += ["--time-budget", str(budget)] if budget is not None else []
-        search(resumed(case.settings, case.families, given, case.kind), case.families, kind=case.kind, resume=True)
-        return
-    search(case.settings, case.families, kind=case.kind)
+def _bounded(case: UseCase, left: float | None, cases_left: int) -> UseCase:
+    """The use case with its share of the seconds that are left, family by family."""
+    if left is None:
+        return case
+    each, own = left / cases_left / len(case.families), case.settings.search.time_budget
+    search = case.settings.search.model_copy(update={"time_budget": each if own is None else min(own, each)})
+    return replace(case, settings=case.settings.model_copy(update={"search": search}))
+
+
+def _ended(case: UseCase, folder: Path, *, resume: bool) -> Outcome:
+    """Search one use case. What ends it ends it alone."""
+    code = 0
+    try:
+        with exit_codes():
+            _searched(case, folder / case.name, resume=resume)
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except Exception as error:  # a bug in one of them, too
+        print(f"error: {case.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        code = 1
+    return _outcome(folder, case.name, code)
+
+
+def _searched(case: UseCase, run: Path, *, resume: bool) -> None:
+    begun = resume and (run / "config.yaml").exists()
+    if begun:
+        before = config.check(config.read_yaml(run / "config.yaml", "--resume"))
+        for key, value, old in config.differences(case.settings, before):
+            if not may_change(key):
+                raise InputError(
+                    f"--resume: use case {case.name!r} was begun with {key}={old!r}, not {value!r}; put it back, or "
+                    f"remove {run}"
+                )
+    search(case.settings, case.families, kind=case.kind, resume=begun)
 
 
 def _outcome(folder: Path, name: str, code: int) -> Outcome:
     """What the run's summary says, and its best bundle put under the use case's name."""
-    file = folder / name / "summary.json"
+    file, bundle = folder / name / "summary.json", folder / BUNDLES / name
+    shutil.rmtree(bundle, ignore_errors=True)
     if not file.is_file():
         return Outcome(name=name, code=code or 1, why=_WHY.get(code, "failed"))
     summary = json.loads(file.read_text(encoding="utf8"))
     family = summary["family"]
     best = next(row for row in summary["leaderboard"] if row["name"] == family)
-    shutil.rmtree(folder / "bundles" / name, ignore_errors=True)
-    shutil.copytree(folder / name / "bundles" / family, folder / "bundles" / name)
+    if not code:  # what failed a gate is not for use, and stays in its run
+        shutil.copytree(folder / name / "bundles" / family, bundle)
     metric = summary["metric"]["name"]
     return Outcome(
         name=name,

@@ -62,12 +62,16 @@ def exit_codes() -> Iterator[None]:
     except (NoWinnerError, TooManyFailedError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except ProofError as error:
+    except (ProofError, GateError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(3)
     except (Interrupted, HaltedError) as error:
         print(f"stopped: {error}", file=sys.stderr, flush=True)
         sys.exit(interrupt.EXIT_CODE)
+
+
+class GateError(Exception):
+    """The winner does not reach what the configuration asks of it; everything was written all the same."""
 
 
 class TooManyFailedError(Exception):
@@ -85,7 +89,7 @@ def search(settings: Config, families: Sequence[str], *, kind: Kind = series, re
     if resume and is_done(settings):
         out.print(f"run {settings.name} is done: there is nothing to resume", soft_wrap=True)
         path = Path(str(settings.runs)) / str(settings.name)
-        _check_failed(settings, RunFolder(path), json.loads((path / "summary.json").read_text(encoding="utf8")))
+        check_outcome(settings, path)
         return path
     if resume:
         with resumable(RunFolder(Path(str(settings.runs)) / str(settings.name)), families, kind.MODULE):
@@ -115,6 +119,7 @@ def _search(
     with run_folder.take(Path(str(settings.runs)), settings.name, default, resume=resume) as run:
         settings = settings.model_copy(update={"name": run.path.name})
         if is_done(settings):  # by a process that held the lock until now
+            check_outcome(settings, run.path)
             return run.path
         # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
         run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
@@ -138,21 +143,23 @@ def _search(
         kind.say(out, run, summary)
         if unproven:
             raise ProofError("; ".join(unproven.values()))
-        if summary.get("failed_gates"):
-            raise ProofError("; ".join(summary["failed_gates"]))
         if without:
             raise NoWinnerError("; ".join(without.values()))
-        _check_failed(settings, run, summary)
+        check_outcome(settings, run.path)
         return run.path
 
 
-def _check_failed(settings: Config, run: RunFolder, summary: dict[str, Any]) -> None:
+def check_outcome(settings: Config, path: Path) -> None:
+    """GateError or TooManyFailedError where a run that is done ended so; now, and whenever it is asked for again."""
+    summary = json.loads((path / "summary.json").read_text(encoding="utf8"))
+    if summary.get("failed_gates"):
+        raise GateError("; ".join(summary["failed_gates"]))
     counts = summary["trials"]
     failed, whole = counts.get("failed", 0), sum(counts.values())
     if failed > settings.search.max_failed * whole:
         raise TooManyFailedError(
             f"{failed} of {whole} trials failed, more than search.max_failed={settings.search.max_failed:g} bears; "
-            f"their tracebacks lie in {run.path / 'failures'}"
+            f"their tracebacks lie in {path / 'failures'}"
         )
 
 

@@ -236,12 +236,12 @@ def _spread(origins: NDArray[np.int64], numbers: int) -> NDArray[np.int64]:
     return origins if len(origins) <= most else origins[np.linspace(0, len(origins) - 1, most).astype(np.int64)]
 
 
-def first_failure(proof: Proof, family: str) -> str:
+def first_failure(proof: Proof, family: str, *, against: str = "PyTorch", unit: str = "standard deviations") -> str:
     """The worst of the checks that failed, in one line."""
     worst = max((c for c in proof.checks if not c.passed), key=lambda c: c.error / c.allowed)
     failed = sum(not c.passed for c in proof.checks)
     return (
-        f"the ONNX graph of {family} differs from PyTorch in {failed} of {len(proof.checks)} checks; worst: "
-        f"{worst.rows} rows, batch {worst.batch}, {worst.worst}: {worst.error:.3g} standard deviations, "
+        f"the ONNX graph of {family} differs from {against} in {failed} of {len(proof.checks)} checks; worst: "
+        f"{worst.rows} rows, batch {worst.batch}, {worst.worst}: {worst.error:.3g} {unit}, "
         f"allowed {worst.allowed:.3g} (export.tolerance={proof.tolerance:g}); no bundle was written"
     )

@@ -85,7 +85,7 @@ def test_a_bundle_answers_as_its_models_and_says_who_it_is(task: str, tmp_path: 
         RowPredictor(tmp_path / "b").predict(frame.drop(columns="size"))
     with pytest.raises(ValueError, match="column 'size' holds numbers in training"):
         RowPredictor(tmp_path / "b").predict(frame.assign(size="much"))
-    with pytest.raises((BundleError, KeyError)):
+    with pytest.raises(BundleError, match="RowPredictor"):
         Predictor(tmp_path / "b")
 
 
@@ -135,6 +135,15 @@ def test_an_ensemble_weighs_what_helps_and_leaves_alone_what_does_not() -> None:
     # Of two errors that are independent and as large, the mean's is least: 1 / sqrt 2.
     assert shares[0] == pytest.approx(0.5, abs=0.1) and shares[2] < 0.02 and sum(shares) == pytest.approx(1)
     assert ensemble.weights(table, folds, [truth[:, None], bad[:, None]], "rmse") == [1.0, 0.0]
+
+
+def test_an_ensemble_is_judged_by_rows_that_did_not_weigh_it() -> None:
+    """Each member is right in one fold alone: whoever the other fold chooses is wrong."""
+    truth = np.arange(8, dtype=np.float32)
+    table = check_rows(pd.DataFrame({"x": np.arange(8.0), "y": truth + 0.5}), target="y")
+    folds, half = [np.arange(4), np.arange(4, 8)], np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    one, other = (truth + 0.5 + 9 * half)[:, None], (truth + 0.5 + 9 * (1 - half))[:, None]
+    assert ensemble.judged(table, folds, [one, other], "rmse") == [9.0, 9.0]
 
 
 def test_what_decides_matters_most() -> None:

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from models.tabular.calibration import LEAST, Calibration, calibrate
+from models.tabular.calibration import LEAST, STEEPEST, Calibration, _isotonic, _temperature, calibrate
 from models.tabular.graph import IR_VERSION, OPSET, Builder
 from models.tabular.metrics import calibration_error
 
@@ -87,3 +87,23 @@ def test_weights_count() -> None:
     truth, scores = drawn(1.0, n=2000)
     weight = np.where(truth == 1, 3.0, 1.0).astype(np.float32)
     assert calibrate(truth, scores, weight, seed=0)(scores)[:, 1].mean() > scores[:, 1].mean() + 0.1
+
+
+def test_no_calibration_is_so_steep_that_a_graph_s_rounding_shows() -> None:
+    """Scores between 0.45 and 0.55 that tell all: the best rising function is a step."""
+    rng = np.random.default_rng(0)
+    up = rng.uniform(0.45, 0.55, 2000)
+    truth = (up + rng.normal(0, 0.002, 2000) > 0.5).astype(np.float32)
+    scores = np.stack([1 - up, up], axis=1)
+    for learn in (_isotonic, _temperature):
+        found = learn(truth, scores, None)
+        moved = np.array([[0.5 - d, 0.5 + d] for d in np.linspace(-0.05, 0.05, 4001)])
+        rise = np.diff(found(moved)[:, 1]) / np.diff(moved[:, 1])
+        assert rise.min() >= 0 and rise.max() <= STEEPEST * 1.001
+
+
+def test_rows_that_weigh_nothing_do_not_spoil_the_steps() -> None:
+    up = np.linspace(0, 1, 11)
+    scores, truth = np.stack([1 - up, up], axis=1), (up > 0.4).astype(np.float32)
+    weight = np.where((up == 0) | (up == 1), 0, 1).astype(np.float32)
+    assert np.isfinite(_isotonic(truth, scores, weight)(scores)).all()

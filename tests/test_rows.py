@@ -75,7 +75,7 @@ def test_what_was_guessed_of_numbers_is_said_and_can_be_changed(frame: pd.DataFr
 def test_rows_without_a_target_are_left_out_and_counted(frame: pd.DataFrame) -> None:
     frame.loc[[1, 4], "churned"] = None
     table = check_rows(frame, target="churned")
-    assert table.n_rows == 4
+    assert table.n_rows == 4 and table.places.tolist() == [0, 2, 3, 5]
     assert "2 rows without a value of 'churned' were left out." in table.notices
 
 

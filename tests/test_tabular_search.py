@@ -12,7 +12,7 @@ import pytest
 from data.samples import read_sample
 from models.tabular.predictor import RowPredictor
 from ray_jobs import cluster, config, portfolio, search
-from ray_jobs.kind import ProofError
+from ray_jobs.search import GateError
 from ray_jobs.settings import Config
 from ray_jobs.tabular import kind
 
@@ -65,9 +65,10 @@ def test_a_gate_that_fails_ends_so_after_everything_was_written(tmp_path: Path) 
     asked = settings(tmp_path, *flags)
     data = asked.data.model_copy(update={"sample": None, "path": str(tmp_path / "sales.csv")})
     asked = asked.model_copy(update={"data": data, "gates": {"r2": ">= 0.5", "rmse": "< 0.01"}})
-    with pytest.raises(ProofError, match=r"random_forest fails gate rmse < 0.01: \d") as said:
-        search.search(asked, ["random_forest"], kind=kind)
-    assert "r2" not in str(said.value)
+    for resume in (False, True):  # it does not pass by being asked again
+        with pytest.raises(GateError, match=r"random_forest fails gate rmse < 0.01: \d") as said:
+            search.search(asked, ["random_forest"], kind=kind, resume=resume)
+        assert "r2" not in str(said.value)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["scheme"] == "grouped" and summary["winners"]["random_forest"]["kind"] == "refit"
     card = json.loads((tmp_path / "run" / "bundles" / "random_forest" / "bundle.json").read_text())
@@ -92,3 +93,30 @@ def test_a_use_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: 
     assert [each.name for each in (folder / "bundles").iterdir()] == ["good"]
     assert RowPredictor(folder / "bundles" / "good").card["target"] == "survived"
     assert good["cv_mean"] > 0.7
+    (tmp_path / "good.yaml").write_text(text.replace("trials: 1", "seed: 1"))
+    with pytest.raises(SystemExit):
+        portfolio.main([*given, "--resume"])
+    assert "use case 'good' was begun with search.seed=0, not 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kind: rows\nfamilies: [lightgmb]\n", "no family 'lightgmb' (did you mean 'lightgbm'?)"),
+        ("kind: [rows]\nfamilies: [linear]\n", "kind must be series or rows, got ['rows']"),
+        ("kind: rows\nfamilies: linear\n", "families must be a list"),
+        ("kind: rows\nfamilies: [linear]\nserach: {}\n", "unknown key 'serach'"),
+        ("kind: rows\nfamilies: [linear]\nwindow: {lookback: 3}\n", "window.lookback=3 is for series"),
+    ],
+)
+def test_a_use_case_that_is_wrong_is_told_of_before_any_begins(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "good.yaml").write_text("kind: rows\nfamilies: [linear]\n")
+    (tmp_path / "bad.yaml").write_text(text)
+    files = [str(tmp_path / name) for name in ("good.yaml", "bad.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        portfolio.main([*files, "--runs", str(tmp_path / "runs")])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and says in said and "bad.yaml" in said and said.count("\n") == 1
+    assert not (tmp_path / "runs").exists()

@@ -58,7 +58,8 @@ class Boosted(ABC):
 
     def epoch(self, number: int) -> float:
         """One epoch more, the `number`-th; the loss on the train rows after it."""
-        self._take(self._grown(self.seeds(number) % 2**31))
+        grown = self._text(self._grown(self.seeds(number) % 2**31))
+        self._take(self._of_text(grown))  # its trees without what it grew them with, many times as large
         return self.shape.loss(self.shape.scores(self.sums), self.train)
 
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:

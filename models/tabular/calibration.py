@@ -24,6 +24,7 @@ from models.tabular.graph import Builder
 from models.tabular.metrics import Scores
 
 LEAST = 1e-6  # a probability that no calibrated one falls below: one surprise must not cost everything
+STEEPEST = 5.0  # rise of a calibrated probability by the score, so that a graph's rounding stays rounding
 _PARTS = 5
 
 Knots = tuple[NDArray[np.float64], NDArray[np.float64]]  # (K,) each: where, and the value there
@@ -102,7 +103,7 @@ def _temperature(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.
         made = Calibration(kind="temperature", temperature=float(np.exp(log)))
         return _log_loss(truth, made(scores), weight)
 
-    found = minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded")
+    found = minimize_scalar(loss, bounds=(-np.log(STEEPEST), 3.0), method="bounded")
     return Calibration(kind="temperature", temperature=float(np.exp(found.x)))
 
 
@@ -114,17 +115,36 @@ def _isotonic(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.flo
 def _knots(came: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float32] | None) -> Knots:
     """The middle of each step of the rising function, with its value."""
     order = np.argsort(score, kind="stable")
-    steps = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST)
+    steps = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip")
     steps.fit(score[order], came[order], None if weight is None else weight[order])
     level = steps.predict(score[order])
     bounds = np.flatnonzero(np.diff(level)) + 1
     groups = np.split(np.arange(len(level)), bounds)
     where = np.array([score[order][group].mean() for group in groups])
     value = np.array([level[group[0]] for group in groups])
-    keep = np.concatenate([[True], np.diff(where) > 0])
-    where, value = where[keep], value[keep]
+    where, value = _gentle(where, value, np.array([len(group) for group in groups], np.float64))
     if len(where) == 1:  # one step: the same everywhere
         return np.array([0.0, 1.0]), np.repeat(value, 2)
+    return where, value
+
+
+def _gentle(
+    where: NDArray[np.float64], value: NDArray[np.float64], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The knots, neighbours joined in their mean until none is steeper than `STEEPEST`; each stands for `rows`."""
+    while len(where) > 1:
+        rise, run = np.diff(value), np.diff(where)
+        steep = rise - STEEPEST * run
+        at = int(steep.argmax())
+        if steep[at] <= 0 and run.min() > 0:
+            break
+        at = at if steep[at] > 0 else int(run.argmin())
+        weight, pair = rows[at : at + 2], slice(at, at + 2)
+        joined = [float(np.average(each[pair], weights=weight)) for each in (where, value)]
+        where, value, rows = (
+            np.concatenate([each[:at], [new], each[at + 2 :]])
+            for each, new in ((where, joined[0]), (value, joined[1]), (rows, float(weight.sum())))
+        )
     return where, value
 
 

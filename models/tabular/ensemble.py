@@ -38,3 +38,18 @@ def by_fold(table: RowTable, folds: Sequence[NDArray[np.int64]], scores: Scores,
     bounds = np.cumsum([len(rows) for rows in folds])[:-1]
     parts = zip(folds, np.split(scores, bounds), strict=True)
     return [score(table, rows, part, [metric])[metric] for rows, part in parts]
+
+
+def judged(table: RowTable, folds: Sequence[NDArray[np.int64]], members: Sequence[Scores], metric: str) -> list[float]:
+    """The metric of each fold under weights learnt of the other folds: what an ensemble is worth on rows that did not
+    weigh it."""
+    bounds = np.cumsum([len(rows) for rows in folds])[:-1]
+    parts = [np.split(member, bounds) for member in members]
+    found = []
+    for out, rows in enumerate(folds):
+        kept = [i for i in range(len(folds)) if i != out]
+        others = [np.concatenate([part[i] for i in kept]) for part in parts]
+        shares = weights(table, [folds[i] for i in kept], others, metric)
+        scores = np.sum([share * part[out] for share, part in zip(shares, parts, strict=True)], axis=0)
+        found.append(score(table, rows, scores, [metric])[metric])
+    return found

@@ -22,13 +22,15 @@ def permutation(problem: RowProblem, learners: Sequence[FoldLearner], *, seed: i
     sign = 1.0 if METRICS[metric].direction == "min" else -1.0
     costs: dict[str, list[float]] = {name: [] for name in problem.table.columns}
     for learner in learners:
-        valid = learner.fold.valid
+        weight, valid = problem.table.weight, learner.fold.valid
+        valid = valid if weight is None else valid[weight[valid] > 0]
         some = problem.table.take(valid if len(valid) <= _MOST_ROWS else rng.permutation(valid)[:_MOST_ROWS])
         before = _scored(learner, some, metric)
         for name in costs:
             after = _scored(learner, _shuffled(some, name, rng.permutation(some.n_rows)), metric)
-            costs[name].append(sign * (after - before))
-    return costs
+            if np.isfinite(after - before):  # a draw may lack a class
+                costs[name].append(sign * (after - before))
+    return {name: each for name, each in costs.items() if each}
 
 
 def own(learners: Sequence[FoldLearner]) -> dict[str, list[float]] | None:

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from data.rows import RowTable
 from models.tabular.metrics import METRICS, Scores, score
 
-_MOST = 199  # thresholds tried
+_TAILS = np.geomspace(1e-6, 0.1, 100)  # where what is rare is told from the rest
+_SHARES = np.concatenate([[0.0], _TAILS, np.linspace(0.1, 0.9, 81), 1 - _TAILS[::-1], [1.0]])
 DEFAULT = "f1"  # what a threshold is chosen by where the trials are ranked by probabilities
 
 
@@ -18,7 +19,7 @@ def choose(table: RowTable, rows: NDArray[np.int64], scores: Scores, metric: str
     Tried are a half and the quantiles of the scores that are halfway between two of them.
     """
     sign = 1.0 if METRICS[metric].direction == "max" else -1.0
-    found = np.unique(np.quantile(scores[:, 1], np.linspace(0, 1, _MOST + 1)))
+    found = np.unique(np.quantile(scores[:, 1], _SHARES))
     tried = [0.5, *((found[1:] + found[:-1]) / 2).tolist()]
     values = [sign * score(table, rows, scores, [metric], threshold=each)[metric] for each in tried]
     best = max(range(len(tried)), key=lambda i: (values[i], -abs(tried[i] - 0.5)))

@@ -62,6 +62,8 @@ def announce(out: Console, settings: Config, problem: RowProblem, source: str, r
     """What is searched on, before the first trial."""
     table = problem.table
     kinds = f", {len(table.classes)} classes" if table.classes else ""
+    if len(table.classes) == 2:
+        kinds = f", {table.classes[1]!r} against {table.classes[0]!r}"
     out.print(f"data: {source}: {table.n_rows:,} rows, {len(table.columns)} inputs", soft_wrap=True)
     out.print(f"target: {table.target_name} ({table.task}{kinds}); folds: {problem.scheme}", soft_wrap=True)
     for notice in table.notices:

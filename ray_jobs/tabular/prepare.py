@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
 
+import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from data.errors import InputError, nearest
@@ -52,6 +54,10 @@ def check(settings: Config, families: Sequence[str]) -> None:
     """InputError for what of the settings does not go together, before any data is read."""
     config.check_kind(settings, _OF_SERIES, "series", "rows")
     prepare.check_scheduler(settings)
+    if settings.search.scheduler == "pbt":
+        raise InputError("search.scheduler=pbt changes fit.* as trials go, and rows have model.* alone; use asha")
+    if settings.resources.gpus_per_trial > 0:
+        raise InputError("resources.gpus_per_trial: rows are learnt on processors; leave it at 0")
     if settings.resources.workers_per_trial > 1:
         raise InputError(
             f"resources.workers_per_trial={settings.resources.workers_per_trial}: a trial of rows has one worker; give "
@@ -63,8 +69,11 @@ def check(settings: Config, families: Sequence[str]) -> None:
     for wanted, key, column in (("grouped", "data.group", data.group), ("walk_forward", "data.time", data.time)):
         if scheme == wanted and column is None:
             raise InputError(f"validation.scheme={scheme!r} needs {key}, the column to go by")
-    if data.group and data.time and scheme == "auto":
-        raise InputError("data.group and data.time ask for folds of different kinds; choose by validation.scheme")
+    for key, column, wanted in (("data.group", data.group, "grouped"), ("data.time", data.time, "walk_forward")):
+        if column and scheme not in ("auto", wanted):
+            raise InputError(f"{key}={column!r} asks for {wanted} folds, not validation.scheme={scheme}; choose one")
+    if data.group and data.time:
+        raise InputError("data.group and data.time ask for folds of different kinds; name one of them")
     if settings.search.metric != "auto" and settings.search.metric not in METRICS:
         raise InputError(f"search.metric={settings.search.metric!r} is for series; of rows: {', '.join(METRICS)}")
     gates.parse(settings.gates)
@@ -93,7 +102,7 @@ def problem(settings: Config) -> RowProblem:
         n_folds=validation.folds,
         holdout=HOLDOUT if validation.holdout == "auto" else validation.holdout,
         seed=settings.search.seed,
-        labels=table.target if table.classes else None,
+        labels=None if table.target is None or not table.classes else _names(table),
         groups=table.group,
         clock=table.clock,
     )
@@ -108,8 +117,17 @@ def problem(settings: Config) -> RowProblem:
     )
     if made.balanced and not table.classes:
         raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
+    for gate in gates.parse(settings.gates):
+        if gate.name in METRICS and not fits(METRICS[gate.name], table):
+            raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out")
     crossval.check(made)
     return made
+
+
+def _names(table: RowTable) -> NDArray[Any]:
+    """The class of each row by its name."""
+    assert table.target is not None
+    return np.array(table.classes, object)[table.target.astype(np.int64)]
 
 
 def parameters(family: str) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,18 @@ CONSTANT = "constant"  # the baseline: the best answer that is the same for all 
 
 
 def answers_table(problem: RowProblem, rows: NDArray[np.int64], scores: Scores, threshold: float) -> pd.DataFrame:
-    """A row each: its place in the table, the truth, the answer, and of classes the probability of each."""
+    """A row each: its place in the file, from 0, the truth, the answer, and of classes the probability of each."""
     table = problem.table
     assert table.target is not None
     truth = table.target[rows]
     if not table.classes:
-        return pd.DataFrame({"row": rows, "truth": truth, "predicted": scores[:, 0].astype(np.float32)})
+        return pd.DataFrame({"row": table.places[rows], "truth": truth, "predicted": scores[:, 0].astype(np.float32)})
     names = np.array(table.classes, object)
     likely = {f"probability of {name}": scores[:, i].astype(np.float32) for i, name in enumerate(table.classes)}
     answer = names[labels(scores, threshold)]
-    return pd.DataFrame({"row": rows, "truth": names[truth.astype(np.int64)], "predicted": answer, **likely})
+    return pd.DataFrame(
+        {"row": table.places[rows], "truth": names[truth.astype(np.int64)], "predicted": answer, **likely}
+    )
 
 
 def out_of_fold_table(problem: RowProblem, winners: Sequence[Winner]) -> pd.DataFrame:
@@ -92,7 +94,10 @@ def leaderboard(problem: RowProblem, winners: Sequence[Winner]) -> list[dict[str
 
 
 def _constant(problem: RowProblem, fold: RowFold) -> Scores:
-    shape, train = problem.rows(fold)
+    """Shares of the classes, or the mean of the train rows' values; their median where errors count as they are."""
+    shape, train = replace(problem, balanced=False).rows(fold)
+    if problem.metric in ("mae", "mape"):
+        return np.full((len(fold.valid), 1), np.median(train.target), np.float64)
     return np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
 
 
@@ -106,15 +111,16 @@ def summary(
 ) -> dict[str, Any]:
     """What summary.json holds."""
     table, metric = problem.table, METRICS[problem.metric]
-    failed = [
+    common = common_summary(settings, problem, searched, winners, without)
+    failed = [  # by the one that would be used; of the others the table of gates tells
         f"{w.finalist.family} fails gate {v.name} {v.rule}: {'no figure' if v.found is None else f'{v.found:.6g}'}"
         for w in winners
         for v in w.shipped.verdicts
-        if not v.passed
+        if not v.passed and w.finalist.family == common["family"]
     ]
     whole: dict[str, Any] = no_nan(
         {
-            **common_summary(settings, problem, searched, winners, without),
+            **common,
             "task": table.task,
             "metric": {"name": problem.metric, "unit": problem.unit, "direction": metric.direction},
             "leaderboard": leaderboard(problem, winners),

@@ -99,7 +99,9 @@ def finalist(settings: Config, problem: RowProblem, book: StudyBook, swept: Swep
     out_of_fold = np.concatenate(cv.predict_folds())
     learners: list[FoldLearner] = cv.trainings
     n_epochs = max(1, round(float(np.median(last["best_epochs"]))))
-    averaged = settings.export.winner != "refit"
+    averaged = settings.export.winner == "average"
+    if settings.export.winner == "auto":  # in the order of time the early folds have seen too little
+        averaged = problem.scheme != "walk_forward"
     shipped = learners if averaged else [refit(problem, book.family, whole, trial=best.number, epochs=n_epochs)]
     return Finalist(
         family=book.family,
@@ -141,11 +143,13 @@ def winners(
 def _ensemble(problem: RowProblem, finalists: Sequence[Finalist]) -> Finalist | None:
     """The finalists weighted; None where one alone does best on out-of-fold rows."""
     rows = [fold.valid for fold in problem.folds]
-    shares = ensemble.weights(problem.table, rows, [each.out_of_fold for each in finalists], problem.metric)
-    if max(shares) == 1.0:
+    members = [each.out_of_fold for each in finalists]
+    shares = ensemble.weights(problem.table, rows, members, problem.metric)
+    folds = ensemble.judged(problem.table, rows, members, problem.metric)
+    sign = 1.0 if problem.minimise else -1.0
+    if max(shares) == 1.0 or sign * float(np.mean(folds)) >= min(sign * each.value for each in finalists):
         return None
-    scores = np.sum([share * each.out_of_fold for share, each in zip(shares, finalists, strict=True)], axis=0)
-    folds = ensemble.by_fold(problem.table, rows, scores, problem.metric)
+    scores = np.sum([share * each for share, each in zip(shares, members, strict=True)], axis=0)
     chosen = [(share, each) for share, each in zip(shares, finalists, strict=True) if share > 0]
     return Finalist(
         family=ENSEMBLE,
@@ -187,7 +191,8 @@ def crown(settings: Config, problem: RowProblem, best: Finalist, run: RunFolder)
             tolerance=settings.export.tolerance,
         )
         if not proof.passed:
-            raise ProofError(first_failure(proof, best.family))
+            unit = "of probability" if table.classes else "standard deviations"
+            raise ProofError(first_failure(proof, best.family, against="its models", unit=unit))
         scores = answered(graph, table, final.valid, names)
         holdout = score(table, final.valid, scores, threshold=blend.threshold)
         figures = gates.figures(holdout, best.value, best.std, proof.costs)

@@ -27,7 +27,7 @@ class Data(Section):
     path: str | None = None
     """CSV (also .gz, .bz2, .xz, .zst), Parquet file or folder; a local path, or s3://, gs://, file://"""
     sample: str | None = None
-    """a built-in table instead of a path: sea-temperature, stocks, risk-panel"""
+    """a built-in table instead of a path: sea-temperature, stocks, stock-weeks, risk-panel; of rows: titanic"""
     time: str | None = None
     """the time column; found by itself where only one column holds times"""
     series: str | None = None

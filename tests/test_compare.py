@@ -289,6 +289,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "a deep summary": (put("summary.json", b"[" * 100_000), ["summary.json is not JSON"]),
     "a list": (put("summary.json", b"[]"), ["no run of a search", "no winners"]),
     "a training": (put("summary.json", b'{"family": "lstm", "holdout": {}}'), ["no run of a search"]),
+    "rows": (changed(task="regression"), ["is a run of rows, whose report compares its families"]),
     "no holdout": (changed(holdout=None), ["no run folder that this version wrote", "TypeError"]),
     "no leaderboard": (changed(leaderboard=3), ["no run folder that this version wrote"]),
     "a torn table": (put("trials.parquet", b"PAR1"), ["trials.parquet"]),

@@ -156,6 +156,10 @@ def _summary(folder: Path, *, done: bool) -> dict[str, Any]:
     summary = read_summary(folder)
     if not isinstance(summary, dict) or "winners" not in summary:
         raise InputError(f"{folder} is no run of a search: its summary.json names no winners; leave it out")
+    if "task" in summary:
+        raise InputError(
+            f"{folder} is a run of rows, whose report compares its families; series alone are compared here"
+        )
     return summary
 
 

@@ -158,7 +158,7 @@ def _summary(folder: Path, *, done: bool) -> dict[str, Any]:
         raise InputError(f"{folder} is no run of a search: its summary.json names no winners; leave it out")
     if "task" in summary:
         raise InputError(
-            f"{folder} is a run of rows, whose report compares its families; series alone are compared here"
+            f"{folder} is a run of rows, whose report compares its families; leave it out"
         )
     return summary
 

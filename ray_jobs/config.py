@@ -181,6 +181,7 @@ _NAMES = (
     "data.static",
     "data.categorical",
     "data.drop",
+    "data.labels",
     "features.columns",
 )
 _STEPS = [f"features.{name}" for name in Features.model_fields if name not in ("columns", "fourier", "select")]

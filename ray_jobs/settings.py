@@ -16,6 +16,7 @@ MetricName = Literal[
     "directional_accuracy", "sign_precision", "sign_recall", "sign_f1",
     "direction_accuracy", "direction_precision", "direction_recall", "direction_f1", "log_loss", "pinball",
     "accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc", "brier", "calibration_error",
+    "silhouette", "davies_bouldin", "calinski_harabasz",
 ]  # fmt: skip
 
 
@@ -46,10 +47,12 @@ class Data(Section):
     """how much each row counts: a numeric column, 0 or more; no input"""
     fill_gaps: Annotated[int, Field(ge=0, le=100_000)] = 0
     """gaps of at most so many steps are filled with missing values; longer ones cut the series"""
-    task: Literal["auto", "classification", "regression"] = "auto"
-    """of rows: whether the target is a class or an amount; auto: by what it holds"""
+    task: Literal["auto", "classification", "regression", "clustering"] = "auto"
+    """of rows: whether the target is a class or an amount, auto: by what it holds; clustering has no target"""
     drop: list[str] = []
     """of rows: columns of no use, such as ids"""
+    labels: list[str] = []
+    """of a clustering: known groups that it is held against; no inputs"""
     group: str | None = None
     """of rows: those with the same value here stay in one fold"""
     class_weights: Literal["none", "balanced"] = "none"

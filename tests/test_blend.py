@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 
 from data.errors import InputError
+from data.row_folds import RowFold, kfold
 from data.rows import RowTable, check_rows
 from models.predictor import BundleError, Predictor
-from models.tabular import ensemble, importance, threshold
+from models.tabular import clustering, ensemble, importance, threshold
 from models.tabular.blend import Blend, Member
 from models.tabular.bundle import write_bundle
 from models.tabular.calibration import Calibration
-from models.tabular.crossval import CrossValidation
+from models.tabular.crossval import CrossValidation, RowProblem, refit
 from models.tabular.graph import column_names
 from models.tabular.metrics import labels, score
 from models.tabular.outputs import OUTPUTS
@@ -174,3 +175,58 @@ def test_gates_are_held_against_what_was_found() -> None:
         gates.parse({"roc_aux": ">= 0.9"})
     with pytest.raises(InputError, match=r"gates.f1='0.9' is no rule"):
         gates.parse({"f1": "0.9"})
+
+
+# --- clusters
+
+
+def blobs(n: int = 300, seed: int = 0) -> RowTable:
+    """Three heaps of one, two and three parts of the rows, told by two numbers and a word; the second is skewed."""
+    rng = np.random.default_rng(seed)
+    heap = rng.choice(3, n, p=[1 / 6, 2 / 6, 3 / 6])
+    frame = pd.DataFrame(
+        {
+            "x": 10 * heap + rng.normal(size=n),
+            "y": np.exp(3 * (heap == 1) + 0.1 * rng.normal(size=n)),
+            "word": np.array(["a", "b", "b"])[heap],
+            "heap": np.array(["one", "two", "three"])[heap],
+        }
+    )
+    frame.loc[3, "x"] = np.nan
+    return check_rows(frame, target=None, labels=["heap"])
+
+
+@pytest.mark.parametrize("family", ["kmeans", "dbscan", "hierarchical"])
+def test_clusters_are_found_told_apart_and_shipped(family: str, tmp_path: Path) -> None:
+    table, rows = blobs(), np.arange(300)
+    inner, held = kfold(250, 3, seed=0), RowFold(name="holdout", train=rows[:250], valid=rows[250:])
+    problem = RowProblem(table=table, folds=inner, final=held, scheme="random", metric="silhouette", seed=0)
+    cv = CrossValidation(problem, family, PARAMS, trial=0)
+    (last,) = cv.epochs()
+    assert last.last and last.value > 0.6
+    again = CrossValidation(problem, family, PARAMS, trial=0)
+    again.load_state_dict(cv.state_dict())
+    assert all(np.array_equal(*pair) for pair in zip(cv.predict_folds(), again.predict_folds(), strict=True))
+    learner = refit(problem, family, PARAMS, trial=0, epochs=1)
+    member = Member(encoding=learner.shape.encoding, learner=learner.learner, weight=1.0)
+    blend = Blend(members=(member,), clusters=True)
+    proof, graph, names = proven(replace(table, target=np.zeros(300, np.float32)), blend, held.valid, tmp_path)
+    assert proof.passed and proof.output == "cluster"
+    codes = answered(graph, table, rows, names)[:, 0].astype(np.int64)
+    assert clustering.against(codes[codes >= 0], table.labels["heap"][codes >= 0])["adjusted_rand"] > 0.95
+    sizes = np.bincount(codes[codes >= 0])
+    assert sizes.tolist() == sorted(sizes, reverse=True) and (codes == -1).mean() < 0.2
+
+
+def test_figures_of_clusters_are_those_by_hand() -> None:
+    space = np.array([[0], [1], [10], [11], [100]], np.float32)
+    codes = np.array([0, 0, 1, 1, -1])
+    found = clustering.score(space, codes, list(clustering.METRICS))
+    # a = 1; b = 10.5, 9.5, 9.5, 10.5; and the last row belongs to none.
+    assert found["silhouette"] == pytest.approx((2 * (1 - 1 / 10.5) + 2 * (1 - 1 / 9.5)) / 5)
+    assert found["davies_bouldin"] == pytest.approx((0.5 + 0.5) / 10)
+    assert found["calinski_harabasz"] == pytest.approx((100 / 1) / (1 / 2))  # 4 * 5^2 between, 4 * 0.5^2 within
+    alone = clustering.score(space, np.array([0, 0, 0, 0, -1]), list(clustering.METRICS))
+    assert alone == {"silhouette": -1.0, "davies_bouldin": clustering.WORST_SPREAD, "calinski_harabasz": 0.0}
+    assert clustering.stability([codes, 1 - codes]) == 1.0
+    assert clustering.stability([np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])]) == pytest.approx(-0.5)

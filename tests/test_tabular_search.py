@@ -120,3 +120,26 @@ def test_a_use_case_that_is_wrong_is_told_of_before_any_begins(
     said = capsys.readouterr().err
     assert ended.value.code == 2 and says in said and "bad.yaml" in said and said.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_clusterings_leave_a_picture_a_profile_and_a_graph(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    heap = rng.integers(0, 3, 240)
+    frame = pd.DataFrame({"x": 8 * heap + rng.normal(size=240), "y": rng.normal(size=240), "heap": heap})
+    frame.to_csv(tmp_path / "heaps.csv", index=False)
+    flags = ["--data", str(tmp_path / "heaps.csv"), "--data.task", "clustering", "--data.labels", "heap"]
+    common = ["--runs", str(tmp_path), "--name", "run", "--trials", "2"]
+    asked = config.parse([*flags, *common], prog="test", description="")
+    run = search.search(asked, ["kmeans", "dbscan"], kind=kind)
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["task"] == "clustering" and set(summary["clusters"]) == {"kmeans", "dbscan"}
+    held = {row["name"]: row["holdout"] for row in summary["leaderboard"]}
+    assert held["kmeans"]["adjusted_rand"] > 0.9 and held["kmeans"]["stability"] > 0.9
+    page = (run / "report.html").read_text()
+    assert all(f'id="{part}"' in page for part in ("clusters-0", "flat-1", "leaderboard"))
+    found = RowPredictor(run / "bundles" / "kmeans").predict(frame)["cluster"]
+    assert len(pd.crosstab(found, frame["heap"])) == 3
+    card = json.loads((run / "bundles" / "dbscan" / "bundle.json").read_text())
+    assert (
+        "nearest core point" in card["rule"] and "nearest core point" in (run / "bundles/dbscan/README.md").read_text()
+    )

@@ -35,15 +35,18 @@ class Blend:
     classes: tuple[str, ...] = ()
     calibration: Calibration = NONE
     threshold: float = 0.5
+    clusters: bool = False
 
     def scores(self, table: RowTable, rows: NDArray[np.int64]) -> Scores:
-        """(N, C) calibrated probabilities, or (N, 1) values."""
+        """(N, C) calibrated probabilities, or (N, 1) values or codes of clusters."""
         parts = [each.weight * each.learner.predict(each.encoding.matrix(table, rows)) for each in self.members]
         return self.calibration(np.sum(parts, axis=0))
 
     @property
     def answers(self) -> Answers:
-        return Answers(classes=self.classes, calibrated=self.calibration.add, threshold=self.threshold)
+        return Answers(
+            classes=self.classes, calibrated=self.calibration.add, threshold=self.threshold, clusters=self.clusters
+        )
 
     def graph(self, names: Mapping[str, str]) -> ModelProto:
         """The same as a graph; `names` of its inputs, by column."""

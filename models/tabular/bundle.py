@@ -16,7 +16,7 @@ from models.bundle import VECTORS, begin, lists, seal, write_json
 from models.predictor import FORMAT
 from models.tabular.blend import Blend
 from models.tabular.graph import sent
-from models.tabular.outputs import LABEL, PROBABILITIES, VALUE
+from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
 from models.validation import Proof, open_session
 
 
@@ -69,6 +69,9 @@ def _input(name: str, column: str, dtype: str, unit: str) -> dict[str, Any]:
 
 
 def _outputs(blend: Blend, table: RowTable) -> list[dict[str, Any]]:
+    if blend.clusters:
+        meaning = "the cluster's number, 0 the largest; -1: none"
+        return [{"name": CLUSTER, "dtype": "int64", "shape": ["batch"], "meaning": meaning}]
     if not blend.classes:
         return [{"name": VALUE, "dtype": "float32", "shape": ["batch"], "unit": f"unit of {table.target_name}"}]
     two = len(blend.classes) == 2
@@ -93,10 +96,12 @@ def _model_card(card: dict[str, Any], proof: Proof) -> str:
     names = ", ".join(each["name"] for each in card["outputs"])
     held = "".join(f"| {metric} | {value:.6g} |\n" for metric, value in metrics["holdout"].items() if value is not None)
     rule = f"\nThe label is {card['outputs'][1]['meaning']}.\n" if len(card["outputs"]) > 1 else ""
+    said = f"\n{card['rule']}\n" if card.get("rule") else ""
+    what = f"{card['target']} ({card['task']})" if card["target"] else "the cluster that a row belongs to"
     return f"""# {card["name"]}: {card["family"]}
 
-Answers {card["target"]} ({card["task"]}) from {len(card["inputs"])} columns of one row.
-{rule}
+Answers {what} from {len(card["inputs"])} columns of one row.
+{rule}{said}
 | on the holdout | |
 |---|---|
 {held}

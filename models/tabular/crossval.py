@@ -25,6 +25,7 @@ from data.errors import InputError
 from data.row_folds import RowFold
 from data.rows import RowTable
 from models.in_step import InStep, Params, Seeds
+from models.tabular import clustering
 from models.tabular.encoding import Encoding
 from models.tabular.learning import Rows, Shape
 from models.tabular.metrics import METRICS, Scores, score
@@ -47,11 +48,15 @@ class RowProblem:
 
     @property
     def minimise(self) -> bool:
+        if self.table.target is None:
+            return clustering.METRICS[self.metric].minimise
         return METRICS[self.metric].direction == "min"
 
     @property
     def unit(self) -> str:
         """The metric's unit in words."""
+        if self.table.target is None:
+            return "1"
         kind, target = METRICS[self.metric].unit, self.table.target_name
         return {"target": f"unit of {target}", "target^2": f"(unit of {target})^2"}.get(kind, kind)
 
@@ -70,8 +75,8 @@ class RowProblem:
     def rows(self, fold: RowFold) -> tuple[Shape, Rows]:
         """What a fold trains on, and how it is encoded."""
         table = self.table
-        assert table.target is not None
-        encoding, target = Encoding.fit(table, fold.train), table.target[fold.train]
+        encoding = Encoding.fit(table, fold.train)
+        target = np.zeros(len(fold.train), np.float32) if table.target is None else table.target[fold.train]
         spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
         shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
         weight = None if table.weight is None else table.weight[fold.train]
@@ -92,7 +97,8 @@ def family(name: str) -> ModuleType:
 def check(problem: RowProblem) -> None:
     """InputError where a fold's rows weigh nothing, or the metric has no value there, whatever is answered."""
     table = problem.table
-    assert table.target is not None
+    if table.target is None:
+        return
     for fold in (*problem.folds, problem.final):
         name = "the holdout" if fold.name == "holdout" else f"fold {fold.name}"
         for kind, rows in (("training", fold.train), ("validation", fold.valid)):
@@ -177,6 +183,9 @@ class FoldLearner:
 
     def _score(self, scores: Scores) -> float:
         name = self.problem.metric
+        if self.problem.table.target is None:
+            codes = scores[:, 0].astype(np.int64)
+            return clustering.score(self.learner.told(self.valid), codes, [name])[name]
         return score(self.problem.table, self.fold.valid, scores, [name])[name]
 
 

@@ -26,7 +26,7 @@ from data.rows import RowTable
 from data.times import MISSING_TIME
 from data.words import words_of
 from models.tabular.encoding import Encoding, TimeCode, WordCode
-from models.tabular.outputs import LABEL, PROBABILITIES, VALUE
+from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
 
 OPSET, OPSET_ML, IR_VERSION = 20, 3, 9
 MATRIX, SCORES = "matrix", "scores"
@@ -131,12 +131,17 @@ class Answers:
     classes: tuple[str, ...] = ()  # none: a value
     calibrated: Callable[[Builder, str], str] = lambda to, scores: scores
     threshold: float = 0.5
+    clusters: bool = False  # the score is a cluster's code
 
     @property
     def names(self) -> tuple[str, ...]:
-        return (PROBABILITIES, LABEL) if self.classes else (VALUE,)
+        return (PROBABILITIES, LABEL) if self.classes else (CLUSTER,) if self.clusters else (VALUE,)
 
     def add(self, to: Builder, scores: str) -> list[ValueInfoProto]:
+        if self.clusters:
+            code = to.add("Squeeze", scores, to.constant(np.array([1], np.int64)))
+            to.add("Cast", code, to=TensorProto.INT64, name=CLUSTER)
+            return [helper.make_tensor_value_info(CLUSTER, TensorProto.INT64, ["batch"])]
         if not self.classes:
             to.add("Squeeze", scores, to.constant(np.array([1], np.int64)), name=VALUE)
             return [helper.make_tensor_value_info(VALUE, TensorProto.FLOAT, ["batch"])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.in_step import Params
+from models.tabular._clusters import MOST_ROWS
 from models.tabular.crossval import RowProblem
 from models.tabular.encoding import Encoding
 
@@ -15,5 +16,7 @@ def trial_bytes(problem: RowProblem, name: str, params: Params) -> int:
     width = len(Encoding.fit(problem.table, problem.final.train).names)
     rows = sum(len(fold.train) + len(fold.valid) for fold in problem.folds)
     scores = 8 * rows * problem.n_scores * 6
+    if problem.table.target is None:  # all distances between the rows that are looked at
+        scores += 3 * 8 * MOST_ROWS**2
     copies = _COPIES + (_OF_FORESTS if name == "random_forest" else 0.0)
     return int(4 * rows * width * copies) + scores

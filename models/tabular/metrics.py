@@ -66,6 +66,10 @@ def fits(metric: RowMetric, table: RowTable) -> bool:
     return kind in metric.tasks
 
 
+def fits_by_name(name: str, table: RowTable) -> bool:
+    return name in METRICS and fits(METRICS[name], table)
+
+
 def calibration_error(
     truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None, bins: int = 15
 ) -> float:

@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-PROBABILITIES, LABEL, VALUE = "probabilities", "label", "value"
-OUTPUTS = (PROBABILITIES, LABEL, VALUE)
+PROBABILITIES, LABEL, VALUE, CLUSTER = "probabilities", "label", "value", "cluster"
+OUTPUTS = (PROBABILITIES, LABEL, VALUE, CLUSTER)

@@ -21,11 +21,12 @@ from data.times import MISSING_TIME
 from models.tabular.blend import Blend
 from models.tabular.graph import sent
 from models.tabular.metrics import Scores
-from models.tabular.outputs import LABEL, PROBABILITIES, VALUE
+from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
 from models.validation import Check, Proof, measure, open_session
 
 BATCHES = (1, 2, 17, 1024, 10_000)
 PROBABILITY = 1e-6
+_ROUNDING = 1e-4  # of a distance in the space of clusters
 _CALLS = 64  # at the smaller batches
 _EDGES = 16  # real rows that edge rows are made of
 _LARGEST = float(np.finfo(np.float32).max)
@@ -58,15 +59,21 @@ def prove(
             else:
                 which = np.arange(max(batch, some.n_rows)) % some.n_rows
             found = _answers(session, {name: each[which] for name, each in feed.items()}, batch)
-            checks += _compare(kind, batch, found, expected[which], blend, mean, std, tolerance)
-    main = PROBABILITIES if blend.classes else VALUE
+            if blend.clusters:
+                open_ = _open(blend, some)[which]
+                checks.append(_same(kind, batch, CLUSTER, found[CLUSTER], expected[which, 0].astype(np.int64), ~open_))
+            else:
+                checks += _compare(kind, batch, found, expected[which], blend, mean, std, tolerance)
+    main = blend.answers.names[0]
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph), output=main)
 
 
 def answered(graph: Path, table: RowTable, rows: NDArray[np.int64], names: Mapping[str, str]) -> Scores:
     """What the file answers for these rows: (N, C) probabilities, or (N, 1) values."""
     found = _answers(open_session(graph), sent(table, rows, names), 1024)
-    return np.asarray(found[PROBABILITIES] if PROBABILITIES in found else found[VALUE][:, None], np.float64)
+    if PROBABILITIES in found:
+        return np.asarray(found[PROBABILITIES], np.float64)
+    return np.asarray(found[CLUSTER] if CLUSTER in found else found[VALUE], np.float64)[:, None]
 
 
 def edge_tables(table: RowTable) -> dict[str, RowTable]:
@@ -158,22 +165,37 @@ def _compare(
 
 
 def _labels(kind: str, batch: int, found: NDArray[Any], expected: Scores, blend: Blend) -> Check:
-    """The share of a label's rows that were answered with another though the probabilities do not leave it open."""
+    """Labels, but where the probabilities leave them open."""
     if len(blend.classes) == 2:
         place = (expected[:, 1] >= blend.threshold).astype(np.int64)
         sure = np.abs(expected[:, 1] - blend.threshold) > PROBABILITY
     else:
         place, ranked = expected.argmax(axis=1), np.sort(expected, axis=1)
         sure = ranked[:, -1] - ranked[:, -2] > 2 * PROBABILITY
-    wrong = (found != np.array(blend.classes, object)[place]) & sure
+    return _same(kind, batch, LABEL, found, np.array(blend.classes, object)[place], sure)
+
+
+def _open(blend: Blend, table: RowTable) -> NDArray[np.bool_]:
+    """(N,) rows that lie between two clusters, or at the edge of one, to rounding."""
+    (member,) = blend.members
+    matrix = member.encoding.matrix(table, np.arange(table.n_rows))
+    near: NDArray[np.bool_] = member.learner.margin(matrix) < _ROUNDING
+    return near
+
+
+def _same(
+    kind: str, batch: int, output: str, found: NDArray[Any], expected: NDArray[Any], sure: NDArray[np.bool_]
+) -> Check:
+    """The share of rows that are answered otherwise though nothing leaves it open."""
+    wrong = (found != expected) & sure
     at = int(wrong.argmax())
     return Check(
         rows=kind,
-        output=LABEL,
+        output=output,
         batch=batch,
         compared=len(found),
         error=float(wrong.mean()),
         allowed=0.5 / len(found),
-        worst=f"row {at}: onnx {found[at]!r}, model {blend.classes[place[at]]!r}",
+        worst=f"row {at}: onnx {found[at]!r}, model {expected[at]!r}",
         passed=not wrong.any(),
     )

@@ -157,9 +157,7 @@ def _summary(folder: Path, *, done: bool) -> dict[str, Any]:
     if not isinstance(summary, dict) or "winners" not in summary:
         raise InputError(f"{folder} is no run of a search: its summary.json names no winners; leave it out")
     if "task" in summary:
-        raise InputError(
-            f"{folder} is a run of rows, whose report compares its families; leave it out"
-        )
+        raise InputError(f"{folder} is a run of rows, whose report compares its families; leave it out")
     return summary
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import metrics as measured
 
+from models.tabular import clustering
 from models.tabular.metrics import METRICS
 from ray_jobs.report import folds, tables
-from ray_jobs.report.charts import GREY, Chart, axis_label, evenly, layout, line_styles, numbers, plain
+from ray_jobs.report.charts import GREY, MODELS, Chart, axis_label, evenly, layout, line_styles, numbers, plain
 from ray_jobs.report.page import cells, chart, escape, number, section, table
 from ray_jobs.report.run import Run
 
@@ -28,6 +29,8 @@ def sentence(run: Run) -> str:
     """What the models do, HTML."""
     data = run.summary["data"]
     classes = data["classes"]
+    if not data["targets"]:
+        return f"Groups rows by {len(data['columns'])} columns; judged on {len(run.summary['folds']) - 1} folds."
     kinds = f", one of {len(classes)} classes" if classes else ""
     return (
         f"Answers <b>{escape(data['targets'][0])}</b>{kinds} from {len(data['columns'])} columns of a row; judged on "
@@ -37,20 +40,69 @@ def sentence(run: Run) -> str:
 
 
 def leaderboard(run: Run) -> str:
-    return tables.leaderboard(run, METRICS)
+    return tables.leaderboard(
+        run, METRICS if run.summary["data"]["targets"] else {**clustering.METRICS, **clustering.FIGURES}
+    )
 
 
 def sections(run: Run) -> list[str]:
     """HTML sections, from the gates to the folds."""
-    made = [_gates(run)]
+    made = [_gates(run), *_clusters(run)]
     if run.summary["data"]["classes"]:
         made += [_classes(run), _confusion(run)]
-    elif len(run.holdout):
+    elif len(run.holdout) and run.summary["data"]["targets"]:
         made.append(_values(run))
     made += _importance(run)
     caption = f"{escape(axis_label(run))} on each fold's validation rows."
     made.append(section("folds", "Folds", caption, chart("fold-scores", folds.fold_scores(run), 340)))
     return made
+
+
+def _clusters(run: Run) -> list[str]:
+    """A picture of each winner's clusters, and what tells them apart."""
+    made = []
+    for place, (family, found) in enumerate(run.summary["clusters"].items()):
+        codes = np.array(found["code"])
+        x, y = np.array(found["x"]), np.array(found["y"])
+        data = [
+            {
+                "type": "scatter",
+                "mode": "markers",
+                "name": _named(code),
+                "x": numbers(x[codes == code]),
+                "y": numbers(y[codes == code]),
+                "marker": {"size": 5, "opacity": 0.7, "color": GREY if code < 0 else MODELS[code % len(MODELS)]},
+                "hovertemplate": f"{_named(code)}<extra></extra>",
+            }
+            for code in np.unique(codes).tolist()
+        ]
+        drawn = {"data": data, "layout": layout(x="first principal component", y="second")}
+        caption = (
+            "Rows before the holdout in the space that distances are measured in, flattened to its two widest "
+            "directions: what lies apart there is apart, what overlaps may not be. Below, each cluster's size and "
+            "means; bold: more than a third above or below the mean of all."
+        )
+        title = f"Clusters of {family}"
+        made.append(section(f"clusters-{place}", title, caption, chart(f"flat-{place}", drawn, 440), _profile(found)))
+    return made
+
+
+def _named(code: int) -> str:
+    return "no cluster" if code < 0 else f"cluster {code}"
+
+
+def _profile(found: dict[str, Any]) -> str:
+    whole = found["means"]
+    rows = []
+    for each in found["profile"]:
+        means = []
+        for name, mean in each["means"].items():
+            far = mean is not None and whole[name] is not None and abs(mean - whole[name]) > abs(whole[name]) / 3
+            means.append(f"<b>{number(mean)}</b>" if far else number(mean))
+        rows.append(f"<tr>{cells([_named(each['cluster']), format(each['rows'], ','), *means])}</tr>")
+    rows.append(f"<tr>{cells(['all', '', *(number(mean) for mean in whole.values())])}</tr>")
+    head = [f"<tr>{cells(['', 'rows', *map(escape, whole)], tag='th')}</tr>"]
+    return table(head, rows, kind="tall")
 
 
 def _gates(run: Run) -> str:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data.errors import InputError, nearest
+from models.tabular import clustering
 from models.tabular.metrics import METRICS
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 COSTS = ("latency_p50_ms", "latency_p95_ms", "rows_per_second", "size_mb", "memory_mb")
-NAMES = (*METRICS, "cv_mean", "cv_std", *COSTS)
+JUDGED = (*METRICS, *clustering.METRICS)
+NAMES = (*JUDGED, *clustering.FIGURES, "cv_mean", "cv_std", *COSTS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from models.in_step import Params
 from models.tabular.crossval import RowProblem
+from models.tabular.crossval import family as family_module
 from models.tabular.memory import trial_bytes
 from ray_jobs import display, output
 from ray_jobs.run_folder import RunFolder
@@ -65,15 +66,17 @@ def announce(out: Console, settings: Config, problem: RowProblem, source: str, r
     if len(table.classes) == 2:
         kinds = f", {table.classes[1]!r} against {table.classes[0]!r}"
     out.print(f"data: {source}: {table.n_rows:,} rows, {len(table.columns)} inputs", soft_wrap=True)
-    out.print(f"target: {table.target_name} ({table.task}{kinds}); folds: {problem.scheme}", soft_wrap=True)
+    what = f"target: {table.target_name} ({table.task}{kinds})" if table.target_name else "a clustering"
+    out.print(f"{what}; folds: {problem.scheme}", soft_wrap=True)
     for notice in table.notices:
         out.print(f"note: {notice}", soft_wrap=True, markup=False)
     out.print(f"run: {run.path}", soft_wrap=True)
 
 
 def unread(settings: Config, problem: RowProblem, book: StudyBook) -> list[str]:
-    """Nothing: every family of rows reads every column."""
-    return []
+    """Every family of rows reads every column; of clusterings, how the exported file differs from the family."""
+    rule = getattr(family_module(book.family), "RULE", None)
+    return [rule] if rule else []
 
 
 def needs(problem: RowProblem, family: str, params: Params, *, on_device: bool) -> int:
@@ -108,6 +111,7 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
             passed = "passed" if verdict["passed"] else "FAILED"
             out.print(f"gate {passed}: {family} {verdict['name']} {verdict['rule']}: {found}", soft_wrap=True)
     unit = "probability" if summary["data"]["classes"] else "standard deviations of the target"
+    unit = "share of rows" if summary["task"] == "clustering" else unit
     output.say_bounds(out, summary, FOLDER)
     output.say_costs(out, summary, f"ONNX equals its models within {{error:.1e}} ({unit})")
     output.say_places(out, run, summary)

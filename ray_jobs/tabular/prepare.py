@@ -15,9 +15,9 @@ from data.load import read_table
 from data.row_folds import split_rows
 from data.rows import RowTable, check_rows
 from data.samples import SAMPLES, read_sample
-from models.tabular import crossval
+from models.tabular import clustering, crossval
 from models.tabular.crossval import RowProblem
-from models.tabular.metrics import METRICS, fits
+from models.tabular.metrics import METRICS, fits, fits_by_name
 from ray_jobs import config, prepare
 from ray_jobs.settings import Config
 from ray_jobs.tabular import gates
@@ -41,11 +41,17 @@ def complete(settings: Config) -> Config:
         if name not in SAMPLES:
             raise InputError(f"no sample {name!r}{nearest(name, SAMPLES)}; known: {', '.join(SAMPLES)}")
         targets = data.targets or list(SAMPLES[name].targets)[:1]
+        if data.task == "clustering":
+            targets = data.targets
         data = data.model_copy(update={"sample": name, "targets": targets})
-    if len(data.targets) != 1:
+    if data.task == "clustering" and data.targets:
+        raise InputError(
+            f"a clustering has no target, got {', '.join(data.targets)}; leave it out, or name it in data.labels"
+        )
+    if data.task != "clustering" and len(data.targets) != 1:
         raise InputError(
             f"of rows one target is predicted, got {', '.join(data.targets) or 'none'}; name the column, e.g. --target "
-            f"churned"
+            f"churned, or give --data.task clustering"
         )
     return prepare.placed(settings.model_copy(update={"data": data}))
 
@@ -64,6 +70,7 @@ def check(settings: Config, families: Sequence[str]) -> None:
             f"it cores by resources.cpus_per_trial"
         )
     scheme, data = settings.validation.scheme, settings.data
+    _check_task(settings, families)
     if scheme not in SCHEMES:
         raise InputError(f"validation.scheme={scheme!r} is for series; of rows: {', '.join(SCHEMES)}")
     for wanted, key, column in (("grouped", "data.group", data.group), ("walk_forward", "data.time", data.time)):
@@ -74,8 +81,9 @@ def check(settings: Config, families: Sequence[str]) -> None:
             raise InputError(f"{key}={column!r} asks for {wanted} folds, not validation.scheme={scheme}; choose one")
     if data.group and data.time:
         raise InputError("data.group and data.time ask for folds of different kinds; name one of them")
-    if settings.search.metric != "auto" and settings.search.metric not in METRICS:
-        raise InputError(f"search.metric={settings.search.metric!r} is for series; of rows: {', '.join(METRICS)}")
+    known = clustering.METRICS if data.task == "clustering" else METRICS
+    if settings.search.metric != "auto" and settings.search.metric not in known:
+        raise InputError(f"search.metric={settings.search.metric!r} does not judge these; choose: {', '.join(known)}")
     gates.parse(settings.gates)
     _check_fixed(settings, families)
 
@@ -86,7 +94,7 @@ def problem(settings: Config) -> RowProblem:
     frame = read_table(data.path) if data.path else read_sample(str(data.sample))
     table = check_rows(
         frame,
-        target=data.targets[0],
+        target=data.targets[0] if data.targets else None,
         task=data.task,
         inputs=data.past,
         drop=data.drop,
@@ -94,6 +102,7 @@ def problem(settings: Config) -> RowProblem:
         weight=data.weight,
         group=data.group,
         time=data.time,
+        labels=data.labels,
     )
     scheme = _scheme(settings, table)
     folds, final = split_rows(
@@ -118,7 +127,8 @@ def problem(settings: Config) -> RowProblem:
     if made.balanced and not table.classes:
         raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
     for gate in gates.parse(settings.gates):
-        if gate.name in METRICS and not fits(METRICS[gate.name], table):
+        own = gate.name in clustering.METRICS if table.target is None else fits_by_name(gate.name, table)
+        if gate.name in gates.JUDGED and not own:
             raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out")
     crossval.check(made)
     return made
@@ -148,8 +158,24 @@ def _scheme(settings: Config, table: RowTable) -> str:
     return "stratified" if table.classes else "random"
 
 
+def _check_task(settings: Config, families: Sequence[str]) -> None:
+    """A clustering is found by families of clusterings, and by no other."""
+    clusters = settings.data.task == "clustering"
+    for family in families:
+        if getattr(crossval.family(family), "CLUSTERS", False) != clusters:
+            if clusters:
+                raise InputError(f"{family} predicts a target, and a clustering has none; choose kmeans or the like")
+            raise InputError(f"{family} finds clusters, which have no target; give --data.task clustering")
+    if settings.data.labels and not clusters:
+        raise InputError("data.labels are what a clustering is held against; give data.task=clustering, or drop them")
+    if clusters and (settings.validation.scheme not in ("auto", "random") or settings.data.weight):
+        raise InputError("rows of a clustering are dealt to folds at random and weigh the same; leave out the rest")
+
+
 def _metric(settings: Config, table: RowTable) -> str:
     name = settings.search.metric
+    if table.target is None:
+        return "silhouette" if name == "auto" else str(name)
     if name == "auto":
         return ("roc_auc" if len(table.classes) == 2 else "log_loss") if table.classes else "rmse"
     if not fits(METRICS[name], table):

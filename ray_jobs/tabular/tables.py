@@ -10,24 +10,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from data.row_folds import RowFold
 from models.bundle import no_nan
 from models.tabular.crossval import RowProblem
-from models.tabular.metrics import METRICS, Scores, labels, score
+from models.tabular.metrics import Scores, labels, score
 from ray_jobs.kind import Searched
 from ray_jobs.settings import Config
 from ray_jobs.study import spread
 from ray_jobs.tables import common_summary
 from ray_jobs.tabular.winner import Winner, judged_rows
 
+_MOST_DOTS = 2000  # of a picture of clusters
 CONSTANT = "constant"  # the baseline: the best answer that is the same for all rows
 
 
 def answers_table(problem: RowProblem, rows: NDArray[np.int64], scores: Scores, threshold: float) -> pd.DataFrame:
     """A row each: its place in the file, from 0, the truth, the answer, and of classes the probability of each."""
     table = problem.table
-    assert table.target is not None
+    if table.target is None:
+        known = {f"known {name}": words[rows] for name, words in table.labels.items()}
+        codes = scores[:, 0].astype(np.int64).astype(str)
+        return pd.DataFrame({"row": table.places[rows], "truth": "", "predicted": codes, **known})
     truth = table.target[rows]
     if not table.classes:
         return pd.DataFrame({"row": table.places[rows], "truth": truth, "predicted": scores[:, 0].astype(np.float32)})
@@ -75,6 +80,9 @@ def leaderboard(problem: RowProblem, winners: Sequence[Winner]) -> list[dict[str
         }
         for w in winners
     ]
+    sign = 1.0 if problem.minimise else -1.0
+    if problem.table.target is None:
+        return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
     folds = [
         score(problem.table, fold.valid, _constant(problem, fold), [problem.metric])[problem.metric]
         for fold in problem.folds
@@ -89,7 +97,6 @@ def leaderboard(problem: RowProblem, winners: Sequence[Winner]) -> list[dict[str
             "holdout": score(problem.table, problem.final.valid, _constant(problem, problem.final)),
         }
     )
-    sign = 1.0 if problem.minimise else -1.0
     return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
 
 
@@ -101,6 +108,35 @@ def _constant(problem: RowProblem, fold: RowFold) -> Scores:
     return np.tile(shape.scores(shape.base(train)[None]), (len(fold.valid), 1))
 
 
+def clusters(problem: RowProblem, winner: Winner) -> dict[str, Any]:
+    """For the report: the rows before the holdout, or an even choice of them, in two dimensions (the first principal
+    components of the space), and each cluster's size and means."""
+    table, (member,) = problem.table, winner.finalist.members
+    rows = problem.final.train
+    codes = member.learner.predict(member.encoding.matrix(table, rows))[:, 0].astype(np.int64)
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _MOST_DOTS)).astype(np.int64))]
+    space = member.learner.told(member.encoding.matrix(table, some)).astype(np.float64)
+    wide = np.c_[space, np.zeros(len(space))]  # a column alone has a second dimension, too
+    flat = PCA(n_components=2, svd_solver="full").fit_transform(wide)
+    numbers = table.names[: table.n_numbers]
+    profile = [
+        {
+            "cluster": int(code),
+            "rows": int((codes == code).sum()),
+            "means": {name: float(np.nanmean(table.values[rows[codes == code], i])) for i, name in enumerate(numbers)},
+        }
+        for code in np.unique(codes)
+    ]
+    place = np.searchsorted(rows, some)
+    return {
+        "x": flat[:, 0].tolist(),
+        "y": flat[:, 1].tolist(),
+        "code": codes[place].tolist(),
+        "profile": profile,
+        "means": {name: float(np.nanmean(table.values[rows, i])) for i, name in enumerate(numbers)},
+    }
+
+
 def summary(
     settings: Config,
     problem: RowProblem,
@@ -110,7 +146,7 @@ def summary(
     without: Mapping[str, str],
 ) -> dict[str, Any]:
     """What summary.json holds."""
-    table, metric = problem.table, METRICS[problem.metric]
+    table = problem.table
     common = common_summary(settings, problem, searched, winners, without)
     failed = [  # by the one that would be used; of the others the table of gates tells
         f"{w.finalist.family} fails gate {v.name} {v.rule}: {'no figure' if v.found is None else f'{v.found:.6g}'}"
@@ -122,11 +158,12 @@ def summary(
         {
             **common,
             "task": table.task,
-            "metric": {"name": problem.metric, "unit": problem.unit, "direction": metric.direction},
+            "metric": {"name": problem.metric, "unit": problem.unit, "direction": "min" if problem.minimise else "max"},
             "leaderboard": leaderboard(problem, winners),
             "holdout": {"rows": len(problem.final.valid)},
             "calibration": {w.finalist.family: w.shipped.blend.calibration.kind for w in winners},
             "threshold": {w.finalist.family: w.shipped.blend.threshold for w in winners},
+            "clusters": {w.finalist.family: clusters(problem, w) for w in winners if table.target is None},
             "gates": {w.finalist.family: [asdict(v) for v in w.shipped.verdicts] for w in winners},
             "failed_gates": failed,
             "importance": {w.finalist.family: w.finalist.costs for w in winners if w.finalist.costs},
@@ -141,7 +178,7 @@ def summary(
                 "source": source,
                 "rows": table.n_rows,
                 "columns": list(table.columns),
-                "targets": [table.target_name],
+                "targets": [] if table.target_name is None else [table.target_name],
                 "classes": list(table.classes),
                 "fingerprint": table.fingerprint,
             },

@@ -14,11 +14,11 @@ import onnx
 from numpy.typing import NDArray
 from rich.console import Console
 
-from models.tabular import ensemble, importance, threshold
+from models.tabular import clustering, ensemble, importance, threshold
 from models.tabular.blend import Blend, Member
 from models.tabular.bundle import write_bundle
 from models.tabular.calibration import NONE, calibrate
-from models.tabular.crossval import FoldLearner, RowProblem, refit
+from models.tabular.crossval import FoldLearner, RowProblem, family, refit
 from models.tabular.graph import column_names
 from models.tabular.metrics import METRICS, Scores, score
 from models.tabular.outputs import OUTPUTS
@@ -57,6 +57,7 @@ class Finalist:
     on_bounds: list[str]
     costs: dict[str, list[float]]  # column -> of each fold, what its loss costs
     gains: dict[str, list[float]] | None  # column -> of each fold, what its models say
+    stability: float | None = None  # of a clustering: how far its folds' models agree about the holdout
 
     def as_dict(self) -> dict[str, Any]:
         names = ("family", "trial", "value", "std", "folds", "epochs", "params", "kind")
@@ -101,7 +102,7 @@ def finalist(settings: Config, problem: RowProblem, book: StudyBook, swept: Swep
     n_epochs = max(1, round(float(np.median(last["best_epochs"]))))
     averaged = settings.export.winner == "average"
     if settings.export.winner == "auto":  # in the order of time the early folds have seen too little
-        averaged = problem.scheme != "walk_forward"
+        averaged = problem.scheme != "walk_forward" and problem.table.target is not None
     shipped = learners if averaged else [refit(problem, book.family, whole, trial=best.number, epochs=n_epochs)]
     return Finalist(
         family=book.family,
@@ -117,9 +118,16 @@ def finalist(settings: Config, problem: RowProblem, book: StudyBook, swept: Swep
         out_of_fold=out_of_fold,
         kind="average" if averaged else "refit",
         on_bounds=at_edge(params, book.ranges),
-        costs=importance.permutation(problem, learners, seed=problem.seed),
+        costs={} if problem.table.target is None else importance.permutation(problem, learners, seed=problem.seed),
         gains=importance.own(learners),
+        stability=_stability(problem, learners) if problem.table.target is None else None,
     )
+
+
+def _stability(problem: RowProblem, learners: Sequence[FoldLearner]) -> float:
+    table, held = problem.table, problem.final.valid
+    codes = [each.learner.predict(each.shape.encoding.matrix(table, held))[:, 0].astype(np.int64) for each in learners]
+    return clustering.stability(codes)
 
 
 def winners(
@@ -127,7 +135,8 @@ def winners(
 ) -> tuple[list[Winner], dict[str, str]]:
     """Each finalist, and where they are better together their ensemble, proven and written; of one that failed its
     proof, why."""
-    together = _ensemble(problem, finalists) if len(finalists) > 1 else None
+    alone = len(finalists) == 1 or problem.table.target is None  # clusters of two families are no numbers to weigh
+    together = None if alone else _ensemble(problem, finalists)
     crowned, without = [], {}
     for best in [*finalists, *([together] if together else [])]:
         with busy(out, f"{best.family}: calibrating, exporting and proving it"):
@@ -173,10 +182,9 @@ def _ensemble(problem: RowProblem, finalists: Sequence[Finalist]) -> Finalist | 
 def crown(settings: Config, problem: RowProblem, best: Finalist, run: RunFolder) -> Winner:
     """The finalist calibrated on out-of-fold rows, proven and written; ProofError."""
     table, final = problem.table, problem.final
-    assert table.target is not None
     blend = _calibrated(settings, problem, best)
     names = column_names(table.columns, OUTPUTS)
-    spread_of = table.target[final.train].astype(np.float64)
+    spread_of = problem.rows(final)[1].target.astype(np.float64)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         onnx.save(blend.graph(names), graph)
@@ -194,7 +202,10 @@ def crown(settings: Config, problem: RowProblem, best: Finalist, run: RunFolder)
             unit = "of probability" if table.classes else "standard deviations"
             raise ProofError(first_failure(proof, best.family, against="its models", unit=unit))
         scores = answered(graph, table, final.valid, names)
-        holdout = score(table, final.valid, scores, threshold=blend.threshold)
+        if table.target is None:
+            holdout = _judged_clusters(problem, best, scores[:, 0].astype(np.int64))
+        else:
+            holdout = score(table, final.valid, scores, threshold=blend.threshold)
         figures = gates.figures(holdout, best.value, best.std, proof.costs)
         verdicts = gates.judge(gates.parse(settings.gates), figures)
         shipped = Shipped(proof=proof, scores=scores, holdout=holdout, blend=blend, verdicts=verdicts)
@@ -210,9 +221,22 @@ def crown(settings: Config, problem: RowProblem, best: Finalist, run: RunFolder)
     return Winner(finalist=best, shipped=shipped)
 
 
+def _judged_clusters(problem: RowProblem, best: Finalist, codes: NDArray[np.int64]) -> dict[str, float]:
+    """The holdout's clusters, by every metric, by how far the folds agree, and against the known groups."""
+    table, held, (member,) = problem.table, problem.final.valid, best.members
+    space = member.learner.told(member.encoding.matrix(table, held))
+    known = {
+        f"{name} of {label}" if len(table.labels) > 1 else name: value
+        for label, words in table.labels.items()
+        for name, value in clustering.against(codes, words[held]).items()
+    }
+    stable = {} if best.stability is None else {"stability": best.stability}
+    return {**clustering.score(space, codes, list(clustering.METRICS)), **stable, **known}
+
+
 def _calibrated(settings: Config, problem: RowProblem, best: Finalist) -> Blend:
     table, rows = problem.table, judged_rows(problem)
-    blend = Blend(members=best.members, classes=table.classes)
+    blend = Blend(members=best.members, classes=table.classes, clusters=table.target is None)
     if not table.classes:
         return blend
     assert table.target is not None
@@ -231,7 +255,7 @@ def _calibrated(settings: Config, problem: RowProblem, best: Finalist) -> Blend:
 
 def _card(settings: Config, problem: RowProblem, best: Finalist, shipped: Shipped) -> dict[str, Any]:
     """What bundle.json says besides the graph's inputs, outputs and sums; no place of ours is in it."""
-    table, metric = problem.table, METRICS[problem.metric]
+    table = problem.table
     calibration = shipped.blend.calibration
     return {
         "name": settings.name,
@@ -239,12 +263,13 @@ def _card(settings: Config, problem: RowProblem, best: Finalist, shipped: Shippe
         "task": table.task,
         "target": table.target_name,
         "classes": list(table.classes),
+        "rule": getattr(family(best.family), "RULE", None) if table.target is None else None,
         "threshold": shipped.blend.threshold if len(table.classes) == 2 else None,
         "calibration": calibration.kind if calibration is not NONE else "none",
         "metrics": {
             "name": problem.metric,
             "unit": problem.unit,
-            "direction": metric.direction,
+            "direction": "min" if problem.minimise else "max",
             "mean": best.value,
             "std": best.std,
             "folds": best.folds,

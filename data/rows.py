@@ -250,6 +250,8 @@ def _class_names(column: pd.Series[Any]) -> NDArray[Any]:
     numbers = pd.to_numeric(column, errors="coerce")
     if pd.api.types.is_bool_dtype(column.dtype) or bool(numbers.isna().any()):
         return as_words(column)
+    if np.isinf(numbers.to_numpy(np.float64)).any():
+        raise InputError(f"target column {column.name!r} holds infinite values, which are no class; correct them")
     return np.array([np.format_float_positional(number, trim="-") for number in numbers.to_numpy()], object)
 
 

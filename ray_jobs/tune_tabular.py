@@ -18,7 +18,7 @@ from ray_jobs.tabular import kind
 
 def run(arguments: Sequence[str]) -> None:
     """Families are named by --families, or stand in front, as `ray_jobs.search` takes them."""
-    given = list(arguments)
+    given = [part for word in arguments for part in _parted(word)]
     families: list[str] = []
     if "--families" in given:
         place = given.index("--families")
@@ -28,6 +28,11 @@ def run(arguments: Sequence[str]) -> None:
     elif not given or given[0].startswith("-"):
         families = ["lightgbm"]
     main(kind=kind, arguments=[*families, *given], description=__doc__)
+
+
+def _parted(word: str) -> list[str]:
+    """--families=a,b as two words."""
+    return word.split("=", 1) if word.startswith("--families=") else [word]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from models.tabular.calibration import LEAST, STEEPEST, Calibration, _isotonic, _temperature, calibrate
+from models.tabular.calibration import LEAST, STEEPEST, Calibration, _isotonic, _temperature, calibrate, crossed
 from models.tabular.graph import IR_VERSION, OPSET, Builder
 from models.tabular.metrics import calibration_error
 
@@ -107,3 +107,12 @@ def test_rows_that_weigh_nothing_do_not_spoil_the_steps() -> None:
     scores, truth = np.stack([1 - up, up], axis=1), (up > 0.4).astype(np.float32)
     weight = np.where((up == 0) | (up == 1), 0, 1).astype(np.float32)
     assert np.isfinite(_isotonic(truth, scores, weight)(scores)).all()
+
+
+def test_out_of_fold_rows_are_calibrated_by_the_other_folds() -> None:
+    truth, scores = drawn(3.0, n=3000)
+    found = crossed("temperature", truth, scores, None, [1000, 2000])
+    for own, others in ((slice(0, 1000), slice(1000, 3000)), (slice(1000, 3000), slice(0, 1000))):
+        learnt = _temperature(truth[others], scores[others], None)
+        assert np.array_equal(found[own], learnt(scores[own]))
+        assert learnt.temperature == pytest.approx(3.0, rel=0.2)

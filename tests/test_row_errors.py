@@ -53,6 +53,8 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("no families", None, [*TARGET, "--families"], ["name at least one family", "lightgbm"]),
     ("fixed misspelt", None, [*TARGET, "--search.fixed", "{model.leafs: 3}"], ["'model.leafs'", "'model.leaves'"]),
     ("fixed too high", None, [*TARGET, "--search.fixed", "{model.leaves: 1000}"], ["between 7 and 127", "got 1000"]),
+    ("fixed to nothing", None, [*TARGET, "--search.fixed", "{model.max_bin: 0}"], ["must be 1 or more, got 0"]),
+    ("families in one word", None, [*TARGET, "--families=linear,lightgmb"], ["no model family 'lightgmb'"]),
     ("fixed text", None, [*TARGET, "--search.fixed", "{model.max_bin: many}"], ["must be int", "'many'"]),
     ("negative weight", None, [*TARGET, "--data.weight", "owed"], ["'owed'"]),
     ("a fold of one class", lambda f: f.assign(churned=["a"] * 100 + ["b"] * 100),

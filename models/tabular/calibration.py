@@ -10,6 +10,7 @@ Shapes: N rows, C classes, K knots.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,6 +97,23 @@ def calibrate(
         losses[kind] = _log_loss(truth, found, weight)
     best = min(losses, key=lambda kind: losses[kind])
     return _KINDS[best](truth, scores, weight)
+
+
+def crossed(
+    kind: str,
+    truth: NDArray[np.float32],
+    scores: Scores,
+    weight: NDArray[np.float32] | None,
+    sizes: Sequence[int],
+) -> Scores:
+    """(N, C) each fold's scores under a calibration of this kind that was learnt of the other folds; rows lie one fold
+    after the other, so many in each."""
+    found, fold = np.empty_like(scores), np.repeat(np.arange(len(sizes)), sizes)
+    for number in range(len(sizes)):
+        others, own = fold != number, fold == number
+        learnt = _KINDS[kind](truth[others], scores[others], None if weight is None else weight[others])
+        found[own] = learnt(scores[own])
+    return found
 
 
 def _temperature(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None) -> Calibration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, get_type_hints
@@ -214,3 +215,6 @@ def _check_value(space: Space, name: str, value: Any) -> None:
             kind = get_type_hints(crossval.family(space.family).Config)[name.removeprefix("model.")]
             if type(value) is not kind and not (kind is float and type(value) is int):
                 raise InputError(f"search.fixed: {name} of {space.family} must be {kind.__name__}, got {value!r}")
+            least = 1 if kind is int else 0
+            if kind is not str and not least <= value < math.inf:
+                raise InputError(f"search.fixed: {name} of {space.family} must be {least} or more, got {value!r}")

@@ -14,6 +14,7 @@ from sklearn.decomposition import PCA
 
 from data.row_folds import RowFold
 from models.bundle import no_nan
+from models.tabular.calibration import crossed
 from models.tabular.crossval import RowProblem
 from models.tabular.metrics import Scores, labels, score
 from ray_jobs.kind import Searched
@@ -45,13 +46,18 @@ def answers_table(problem: RowProblem, rows: NDArray[np.int64], scores: Scores, 
 
 
 def out_of_fold_table(problem: RowProblem, winners: Sequence[Winner]) -> pd.DataFrame:
-    """Every winner's answers for the rows of all folds, calibrated."""
-    rows = judged_rows(problem)
+    """Every winner's answers for the rows of all folds, calibrated by what the other folds tell."""
+    table, rows = problem.table, judged_rows(problem)
+    sizes = [len(fold.valid) for fold in problem.folds]
+    weight = None if table.weight is None else table.weight[rows]
     numbers = np.concatenate([np.full(len(fold.valid), int(fold.name)) for fold in problem.folds])
     parts = []
     for winner in winners:
         blend = winner.shipped.blend
-        frame = answers_table(problem, rows, blend.calibration(winner.finalist.out_of_fold), blend.threshold)
+        scores = winner.finalist.out_of_fold
+        if table.target is not None and table.classes:
+            scores = crossed(blend.calibration.kind, table.target[rows], scores, weight, sizes)
+        frame = answers_table(problem, rows, scores, blend.threshold)
         parts.append(frame.assign(family=winner.finalist.family, fold=numbers))
     return pd.concat(parts, ignore_index=True)
 

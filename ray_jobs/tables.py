@@ -79,17 +79,7 @@ def holdout_table(problem: Problem, winners: Sequence[Winner]) -> pd.DataFrame:
 
 def leaderboard(problem: Problem, winners: Sequence[Winner]) -> list[dict[str, Any]]:
     """Winners and baselines by cross-validated score, best first."""
-    rows = [
-        {
-            "name": w.finalist.family,
-            "kind": "model",
-            "cv_mean": w.finalist.value,
-            "cv_std": w.finalist.std,
-            "folds": w.finalist.folds,
-            "holdout": w.shipped.holdout,
-        }
-        for w in winners
-    ]
+    rows = [model_row(winner) for winner in winners]
     scores = [FoldScore(problem, fold) for fold in problem.split.folds]
     by_fold = [naive_answers(problem, fold) for fold in problem.split.folds]
     held = FoldScore(problem, problem.split.final)
@@ -107,6 +97,19 @@ def leaderboard(problem: Problem, winners: Sequence[Winner]) -> list[dict[str, A
         )
     sign = 1.0 if problem.minimise else -1.0
     return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))
+
+
+def model_row(winner: Any) -> dict[str, Any]:
+    """A winner's row of the leaderboard, of series or of rows."""
+    found = winner.finalist
+    return {
+        "name": found.family,
+        "kind": "model",
+        "cv_mean": found.value,
+        "cv_std": found.std,
+        "folds": found.folds,
+        "holdout": winner.shipped.holdout,
+    }
 
 
 def holdout_summary(problem: Problem, winners: Sequence[Winner]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from models.tabular.metrics import Scores, labels, score
 from ray_jobs.kind import Searched
 from ray_jobs.settings import Config
 from ray_jobs.study import spread
-from ray_jobs.tables import common_summary
+from ray_jobs.tables import common_summary, model_row
 from ray_jobs.tabular.winner import Winner, judged_rows
 
 _MOST_DOTS = 2000  # of a picture of clusters
@@ -75,17 +75,7 @@ def holdout_table(problem: RowProblem, winners: Sequence[Winner]) -> pd.DataFram
 
 def leaderboard(problem: RowProblem, winners: Sequence[Winner]) -> list[dict[str, Any]]:
     """Winners and the constant answer by cross-validated score, best first."""
-    rows = [
-        {
-            "name": w.finalist.family,
-            "kind": "model",
-            "cv_mean": w.finalist.value,
-            "cv_std": w.finalist.std,
-            "folds": w.finalist.folds,
-            "holdout": w.shipped.holdout,
-        }
-        for w in winners
-    ]
+    rows = [model_row(winner) for winner in winners]
     sign = 1.0 if problem.minimise else -1.0
     if problem.table.target is None:
         return sorted(rows, key=lambda row: (math.isnan(row["cv_mean"]), sign * row["cv_mean"]))

@@ -6,11 +6,15 @@ from optuna.distributions import FloatDistribution, IntDistribution
 
 SPACE = {
     "model": {
-        "quantile": FloatDistribution(0.3, 0.98),
+        "quantile": FloatDistribution(0.05, 0.95),
         "neighbours": IntDistribution(3, 30, log=True),
     },
 }
 
 DEFAULT = {
-    "model": {"quantile": 0.8, "neighbours": 8},
+    "model": {"quantile": 0.3, "neighbours": 8},
+}
+
+STARTS = {
+    "loose": {"model": {"quantile": 0.8}},
 }

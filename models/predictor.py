@@ -41,7 +41,7 @@ class Predictor:
         self.session = onnxruntime.InferenceSession(
             str(self.bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
         )
-        if self.card.get("task") != "forecast":
+        if self.card.get("task", "forecast") != "forecast":
             raise BundleError(f"{self.bundle}: a bundle of rows; open it by models.tabular.predictor.RowPredictor")
         self.inputs: dict[str, dict[str, Any]] = {each["name"]: each for each in self.card["inputs"]}
         self.columns: list[str] = self.inputs["past"]["columns"]

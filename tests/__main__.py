@@ -16,14 +16,14 @@ PYTEST = [sys.executable, "-m", "pytest"]
 GRAPHS = [
     f"tests/test_{name}.py" for name in ("blend", "contract", "extras", "features", "heads", "inputs", "tabular", "tft")
 ]
-DISTURBED = ["tests/faults", "tests/test_deaths.py", "tests/test_postgres.py"]
+WITH_RAY = ["tests/faults", "tests/test_deaths.py", "tests/test_postgres.py", "tests/test_tabular_search.py"]
 APART = {
-    "disturbed sweeps": DISTURBED,
+    "disturbed sweeps, sweeps of rows": WITH_RAY,
     "tests of graphs": ["-m", "not ray", *GRAPHS],
     "other tests without Ray": ["-m", "not ray", "--ignore=tests/faults", *(f"--ignore={file}" for file in GRAPHS)],
 }
 ENV = {**os.environ, "RAY_worker_niceness": "0"}  # Ray's own, 15, would leave its workers what the others do not want
-SHOWN = ["-m", "ray", *(f"--ignore={path}" for path in DISTURBED)]  # as it goes; the others when they have ended
+SHOWN = ["-m", "ray", *(f"--ignore={path}" for path in WITH_RAY)]  # as it goes; the others when they have ended
 
 
 def main(arguments: list[str]) -> int:

@@ -125,7 +125,7 @@ def test_a_use_case_that_is_wrong_is_told_of_before_any_begins(
 def test_clusterings_leave_a_picture_a_profile_and_a_graph(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     heap = rng.integers(0, 3, 240)
-    frame = pd.DataFrame({"x": 8 * heap + rng.normal(size=240), "y": rng.normal(size=240), "heap": heap})
+    frame = pd.DataFrame({"x": 8 * heap + rng.normal(size=240), "y": -8 * heap + rng.normal(size=240), "heap": heap})
     frame.to_csv(tmp_path / "heaps.csv", index=False)
     flags = ["--data", str(tmp_path / "heaps.csv"), "--data.task", "clustering", "--data.labels", "heap"]
     common = ["--runs", str(tmp_path), "--name", "run", "--trials", "2"]

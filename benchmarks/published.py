@@ -13,8 +13,11 @@ settled with a look at it, never with one at the test part). The winner is then 
 epochs as its folds needed, `MEMBERS` times with random draws of its own each, and the mean of their answers is scored
 once on the test part. What follows -- goes to the searches and wins over `SEARCH`: three folds, since the first of five
 would train on less than a month of windows where lookbacks are long, and few epochs, since the learning rate falls over
-them and windows at stride 1 are much alike. Every score that was ever taken stays in the results, with its settings and
-the commit.
+them and windows at stride 1 are much alike. Scores are added to the results file, with settings and commit, and never
+written over; the file is a checkout's own.
+
+`MEMBERS` was not settled blindly: one segment_lstm of a single configuration had scored 0.3663 on the test part before
+it was averaged at all. Its score with five members is therefore not the first look at that part.
 """
 
 from __future__ import annotations

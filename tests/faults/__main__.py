@@ -98,7 +98,8 @@ go on by `--resume`, and holds each against one that nobody disturbed: trials, e
 {head}{body}
 Measured on {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}, {versions}.
 
-- *n* counts the disturbances that hit a sweep under way; *counted at* names the commit.
+- *n* counts the disturbances that hit a sweep under way; *counted at* names the commit, "earlier" one that was not
+  noted. Rows come from several runs, not from one: what was changed after a row's commit it has not seen.
 - After a signal to the driver every fourth run, and each that was hit behind its search, goes on to its bundle; the
   others to the end of their last trial. All trials, epochs, values and parameters are compared either way.
 - *Acknowledged* is an epoch that stands in the study database, as another process reads it.

@@ -37,16 +37,21 @@ exit $?
 """
 
 
+_UNSHARE = ["unshare", "--net", "--pid", "--mount", "--ipc", "--fork", "--kill-child", "--mount-proc"]
+
+
+def namespaces_allowed() -> bool:
+    try:
+        return subprocess.run([*_UNSHARE, "ip", "link", "set", "lo", "up"], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 def inside(folder: Path, command: list[str]) -> list[str]:
     """`command` as it runs in namespaces of its own, with `folder` for /tmp; unchanged where these are not allowed."""
     (folder / "home").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o1777)
-    unshare = ["unshare", "--net", "--pid", "--mount", "--ipc", "--fork", "--kill-child", "--mount-proc"]
-    try:
-        allowed = subprocess.run([*unshare, "ip", "link", "set", "lo", "up"], capture_output=True).returncode == 0
-    except FileNotFoundError:
-        allowed = False
-    return [*unshare, "bash", "-c", _ENTER, "arena", str(folder), *command] if allowed else command
+    return [*_UNSHARE, "bash", "-c", _ENTER, "arena", str(folder), *command] if namespaces_allowed() else command
 
 
 DASHBOARD = 28265
@@ -289,14 +294,14 @@ def processes(word: str) -> list[int]:
 
 
 def _table() -> pd.DataFrame:
-    """8,000 hours of a daily wave with noise, and a column that runs ahead of it: an epoch takes about a second."""
+    """4,000 hours of a daily wave with noise, and a column that runs ahead of it: an epoch takes half a second."""
     rng = np.random.default_rng(0)
-    wave = np.sin(2 * np.pi * np.arange(8000) / 24)
+    wave = np.sin(2 * np.pi * np.arange(4000) / 24)
     return pd.DataFrame(
         {
-            "time": pd.date_range("2024-01-01", periods=8000, freq="h"),
-            "load": 50 + 10 * wave + rng.normal(0, 1, 8000),
-            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, 8000),
+            "time": pd.date_range("2024-01-01", periods=4000, freq="h"),
+            "load": 50 + 10 * wave + rng.normal(0, 1, 4000),
+            "heat": 20 + 5 * np.roll(wave, 3) + rng.normal(0, 1, 4000),
         }
     )
 

@@ -45,11 +45,15 @@ class Judge:
         if len(before) < len(self.values):  # a reader at the end would keep the database's files from going
             wait_for(lambda: len(after.acknowledged()) > len(before) or after.process.poll() is not None, 180, "epochs")
             row.seconds_to_recover = max(row.seconds_to_recover, time.monotonic() - after.began)
+        self.end(row, after, before, to_the_end=to_the_end)
+
+    def end(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float], *, to_the_end: bool) -> None:
+        """Let a sweep go on as `go_on` says, and count."""
         if to_the_end:
-            after.end(0)
+            sweep.end(0)
         else:
-            self._search(after)
-        self.count(row, after, before)
+            self._search(sweep)
+        self.count(row, sweep, before)
 
     def count(self, row: Row, sweep: Sweep, before: dict[tuple[int, int], float]) -> None:
         row.n += 1
@@ -76,3 +80,4 @@ class Judge:
         same = same and {n: e["state"] for n, e in ends.items()} == {n: e["state"] for n, e in self.ends.items()}
         row.other_winner += not same
         wait_for(lambda: not actors(), 20, "actors to end")
+        print(f"{sweep.folder.name}: {row.n} of: {row.fault}", flush=True)

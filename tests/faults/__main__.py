@@ -23,17 +23,17 @@ from tests.faults.arena import ROOT, namespaces_allowed
 from tests.faults.row import Row
 
 ALL = {
+    "bad_trials": 4,
+    "full_disk": 8,
+    "clock_jumps": 2,
+    "stop_job": 3,
+    "kill_node": 10,
+    "one_name": 20,
     "kill_driver": 50,
     "kill_actor": 20,
-    "kill_node": 10,
+    "corrupt_states": 20,
     "terminate_driver": 20,
     "interrupt_driver": 20,
-    "stop_job": 3,
-    "corrupt_states": 20,
-    "one_name": 20,
-    "bad_trials": 4,
-    "clock_jumps": 2,
-    "full_disk": 8,
 }
 PAGE = ROOT / "docs" / "reliability.md"
 COLUMNS = {

@@ -90,28 +90,31 @@ def prove(
     the texts of the inputs of `words`, the model the codes that `encode` makes of them.
 
     mean and std (F,) are the train rows', the targets first. All windows are compared at batches of 1024, as many as 64
-    calls take at the smaller ones.
+    calls take at the smaller ones. The model answers each window once: at every batch the graph must agree with that.
     """
     session = open_session(graph)
     model = model.cpu().eval()
     checks: list[Check] = []
     for name, rows in {"holdout": inputs, **edge_rows(inputs, mean, std, words)}.items():
+        expected = _torch_answers(model, rows, words)
         for batch in BATCHES:
             if name != "holdout":
-                tried = part(rows, np.arange(max(batch, count(rows))) % count(rows))
+                places: slice | NDArray[np.int64] = np.arange(max(batch, count(rows))) % count(rows)
             else:
-                tried = part(rows, slice(None if batch == max(BATCHES) else 64 * batch))
+                places = slice(None if batch == max(BATCHES) else 64 * batch)
             case = _Case(
                 rows=name,
                 batch=batch,
-                inputs=tried,
+                inputs=part(rows, places),
                 scale_K=std[: len(targets)],
                 centre_K=mean[: len(targets)],
                 targets=targets,
                 tolerance=tolerance,
-                words=words,
             )
-            checks += _compare(case, model, session)
+            found = answers(session, case.inputs, batch, tuple(expected))
+            checks += [
+                case.check(output, onnx.astype(np.float64), expected[output][places]) for output, onnx in found.items()
+            ]
     return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph))
 
 
@@ -217,7 +220,6 @@ class _Case:
     centre_K: NDArray[np.float64]
     targets: tuple[str, ...]
     tolerance: float
-    words: Words
 
     def check(self, output: str, onnx: NDArray[np.float64], expected: NDArray[np.float64]) -> Check:
         """Both answers (N, H, K, ...) of an output in the targets' unit, or of anything else as it is."""
@@ -256,14 +258,13 @@ class _Case:
         return f"{output}[{', '.join(str(int(i)) for i in at[1:])}]"
 
 
-def _compare(case: _Case, model: nn.Module, session: onnxruntime.InferenceSession) -> Iterator[Check]:
-    """The value, and what the model tells besides: quantiles like the value, shares and weights as they are."""
+def _torch_answers(model: nn.Module, inputs: Inputs, words: Words) -> dict[str, NDArray[np.float64]]:
+    """By output, the model's answers to all windows: the value, and what it tells besides."""
     with torch.inference_mode():
-        parts = [explain(model, **chunk) for chunk in _chunks(case.inputs, case.words)]
-    found = answers(session, case.inputs, case.batch, (OUTPUT, *extras(model)))
-    for output, onnx in found.items():
-        expected = torch.cat([answer if output == OUTPUT else told[output] for answer, told in parts])
-        yield case.check(output, onnx.astype(np.float64), expected.numpy().astype(np.float64))
+        parts = [explain(model, **chunk) for chunk in _chunks(inputs, words)]
+    told = {output: [each[output] for _, each in parts] for output in extras(model)}
+    found = {OUTPUT: [answer for answer, _ in parts], **told}
+    return {output: torch.cat(each).numpy().astype(np.float64) for output, each in found.items()}
 
 
 def _chunks(inputs: Inputs, words: Words) -> Iterator[dict[str, torch.Tensor]]:

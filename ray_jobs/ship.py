@@ -34,7 +34,7 @@ from ray_jobs.settings import Config
 from search_spaces import KEEP
 
 _BATCH = 1024
-_SAMPLES, _DROPPED_WINDOWS = 50, 512  # of answers with dropout on
+_SAMPLES, _DROPPED_WINDOWS = 50, 256  # of answers with dropout on
 _PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
 
 

@@ -1,8 +1,9 @@
-"""A trial with several workers: a `TorchTrainer` inside a Tune function, all folds in step on every worker.
+"""A trial with several workers: one of Ray Train's trainers inside a Tune function, all folds in step on every worker.
 
 Every worker holds each fold's model and takes its share of each batch; predictions are gathered before they are
-scored, so all workers know the same values and rank 0's report, the one that Tune hears, is everybody's. Rank 0 writes
-the states, too; all of them go on from the newest.
+scored, so all workers know the same values and rank 0's report, the one that Tune hears, is everybody's. Of boosted
+trees every worker holds its share of the rows and all trees. Rank 0 writes the states, too; all of them go on from the
+newest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchTrainer
 from ray.tune.integration.ray_train import TuneReportCallback
 
-from models import parallel
 from models.in_step import AnyProblem
 from ray_jobs import cluster
 from ray_jobs.trial import TrialRun, prepare_process
@@ -28,7 +28,7 @@ def distributed_trial(config: dict[str, Any], problem: AnyProblem) -> None:
     config = config["trial"]
     cluster.hear_often()
     gpus = {"GPU": config["gpus"]} if config["gpus"] else {}
-    trainer = TorchTrainer(
+    trainer = _trainer(config["family"])(
         _work,
         train_loop_config={**config, "problem": ray.put(problem)},
         scaling_config=ScalingConfig(
@@ -47,7 +47,9 @@ def distributed_trial(config: dict[str, Any], problem: AnyProblem) -> None:
 
 def _work(config: dict[str, Any]) -> None:
     prepare_process(config["cpus"])
-    first = parallel.rank() == 0
+    context = ray.train.get_context()
+    first = context.get_world_rank() == 0
+    _join(config["family"], context.get_world_rank(), context.get_world_size())
     run = TrialRun(
         config,
         ray.get(config["problem"]),
@@ -60,3 +62,33 @@ def _work(config: dict[str, Any]) -> None:
         result = run.epoch()
         done = result["done"]
         ray.train.report(result if first else {})
+
+
+# Both packages take a while to import, and series need neither.
+
+
+def _trainer(family: str) -> Any:
+    """Of Ray Train's, the one that lets this family's workers find each other."""
+    if family == "lightgbm":
+        from ray.train.lightgbm import LightGBMTrainer
+
+        return LightGBMTrainer
+    if family == "xgboost":
+        from ray.train.xgboost import XGBoostTrainer
+
+        return XGBoostTrainer
+    return TorchTrainer
+
+
+def _join(family: str, rank: int, size: int) -> None:
+    """Tell boosted trees which share of the rows is this worker's."""
+    if family == "lightgbm":
+        from ray.train.lightgbm import get_network_params
+
+        from models.tabular import workers
+
+        workers.join(rank, size, get_network_params())
+    elif family == "xgboost":
+        from models.tabular import workers
+
+        workers.join(rank, size)

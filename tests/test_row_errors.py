@@ -14,6 +14,7 @@ from ray_jobs.tune_tabular import run
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 TARGET = ["--target", "churned"]
+LINEAR = [*TARGET, "--families", "linear"]
 AMOUNT = ["--target", "spent"]
 
 # name, change of the table, flags besides --data, what the line must say
@@ -38,7 +39,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("in no order", None, [*TARGET, "--validation.scheme", "walk_forward"], ["'walk_forward' needs data.time"]),
     ("few groups", None, [*TARGET, "--data.group", "plan"], ["5 folds and a holdout need at least 6 groups, got 2"]),
     ("balanced amounts", None, [*AMOUNT, "--data.class_weights", "balanced"], ["class_weights", "needs classes"]),
-    ("workers", None, [*TARGET, "--resources.workers_per_trial", "2"], ["a trial of rows has one worker"]),
+    ("workers", None, [*LINEAR, "--resources.workers_per_trial", "2"], ["a trial of linear has one worker"]),
     ("gate misspelt", None, [*TARGET, "--gates", "{roc_auk: '> 0.5'}"], ["'roc_auk'", "did you mean 'roc_auc'?"]),
     ("gate without a sign", None, [*TARGET, "--gates", "{f1: '0.5'}"], ["gates.f1='0.5' is no rule"]),
     ("gates of a number", None, [*TARGET, "--gates", "3"], ["gates", "got 3"]),

@@ -17,21 +17,24 @@ from onnx import ModelProto
 
 from models.tabular.learning import Rows, Running, Seeds, Shape
 from models.tabular.trees import Tree, to_onnx
+from models.tabular.workers import share
 
 ROUNDS = 20  # an epoch
 
 
 class Boosted(ABC):
-    """A model on its way. `shape` says what is learnt; `threads` how many work on it."""
+    """A model on its way. `shape` says what is learnt; `threads` how many work on it. Where several processes grow it
+    together (see `workers`), each is given all train rows and keeps its share; the loss is that of this share.
+    """
 
     strict = False  # whether a number that equals a threshold goes to the false side
 
     def __init__(self, config: Any, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
-        self.config, self.train, self.shape, self.seeds, self.threads = config, train, shape, seeds, threads
+        self.config, self.train, self.shape, self.seeds, self.threads = config, share(train), shape, seeds, threads
         self.base = shape.base(train)
         self.boosters: list[Any] = []
         self.marked = 0
-        self.sums = self._start(train.matrix)
+        self.sums = self._start(self.train.matrix)
         self.running = Running(self._raw)
 
     @abstractmethod

@@ -9,6 +9,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
+from models.tabular import workers
 from models.tabular._boosting import ROUNDS, Boosted
 from models.tabular.learning import Rows, Seeds, Shape
 from models.tabular.trees import Tree
@@ -30,9 +31,9 @@ class Learner(Boosted):
     def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
         super().__init__(config, train, shape, seeds, threads=threads)
         self.data = lightgbm.Dataset(
-            train.matrix,
-            shape.scaled(train),
-            weight=train.weight,
+            self.train.matrix,
+            shape.scaled(self.train),
+            weight=self.train.weight,
             params={"max_bin": config.max_bin, "verbose": -1, "num_threads": threads, "feature_pre_filter": False},
             free_raw_data=False,
         )
@@ -81,6 +82,7 @@ class Learner(Boosted):
             "force_row_wise": True,
             "num_threads": self.threads,
             "verbose": -1,
+            **({"tree_learner": "data", "num_machines": workers.size()} if workers.size() > 1 else {}),
         }
 
 

@@ -34,9 +34,9 @@ class Learner(Boosted):
     def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
         super().__init__(config, train, shape, seeds, threads=threads)
         self.data = xgboost.QuantileDMatrix(
-            train.matrix,
-            shape.scaled(train),
-            weight=train.weight,
+            self.train.matrix,
+            shape.scaled(self.train),
+            weight=self.train.weight,
             nthread=threads,
             max_bin=config.max_bin,
         )

@@ -27,6 +27,7 @@ from search_spaces.tabular import FOLDER
 
 DEFAULT_SAMPLE = "titanic"
 HOLDOUT = 0.1  # the share of rows
+TOGETHER = ("lightgbm", "xgboost")  # families that several workers can grow
 SCHEMES = ("auto", "stratified", "random", "grouped", "walk_forward")
 _OF_SERIES = (
     *("window.", "features.", "heads.", "data.series", "data.future", "data.static", "data.fill_gaps"),
@@ -65,10 +66,11 @@ def check(settings: Config, families: Sequence[str]) -> None:
         raise InputError("search.scheduler=pbt changes fit.* as trials go, and rows have model.* alone; use asha")
     if settings.resources.gpus_per_trial > 0:
         raise InputError("resources.gpus_per_trial: rows are learnt on processors; leave it at 0")
-    if settings.resources.workers_per_trial > 1:
+    alone = [family for family in families if family not in TOGETHER]
+    if settings.resources.workers_per_trial > 1 and alone:
         raise InputError(
-            f"resources.workers_per_trial={settings.resources.workers_per_trial}: a trial of rows has one worker; give "
-            f"it cores by resources.cpus_per_trial"
+            f"resources.workers_per_trial={settings.resources.workers_per_trial}: a trial of {', '.join(alone)} has "
+            f"one worker, only {' and '.join(TOGETHER)} have more; give it cores by resources.cpus_per_trial"
         )
     scheme, data = settings.validation.scheme, settings.data
     _check_task(settings, families)

@@ -40,7 +40,7 @@ class RowTable:
     task: Task
     target: NDArray[np.float32] | None  # (N,) the value, or the code into `classes`; None where nothing is predicted
     target_name: str | None
-    classes: tuple[str, ...] = ()  # of a classification, sorted; of two the last is the positive one
+    classes: tuple[str, ...] = ()  # of a classification, by name; of two the last is the positive one
     weight: NDArray[np.float32] | None = None  # (N,) how much each row counts, 0 or more
     group: NDArray[np.int64] | None = None  # (N,) rows of one group stay together
     clock: NDArray[np.int64] | None = None  # (N,) seconds since 1970 of the column that orders the rows
@@ -166,6 +166,22 @@ def check_rows(
         labels={name: as_words(frame[name])[rows] for name in labels},
     )
     return replace(table, fingerprint=_fingerprint(table))
+
+
+def with_positive(table: RowTable, name: str) -> RowTable:
+    """The table with `name` as the positive one of its two classes; InputError where there are not two, or not it."""
+    if len(table.classes) != 2:
+        raise InputError(
+            f"data.positive={name!r} chooses between two classes, and target {table.target_name!r} has "
+            f"{len(table.classes) or 'amounts, no classes'}; leave it out"
+        )
+    if name not in table.classes:
+        raise InputError(f"data.positive={name!r} is no class of {table.target_name!r}: {', '.join(table.classes)}")
+    if table.classes[1] == name:
+        return table
+    assert table.target is not None
+    turned = replace(table, classes=table.classes[::-1], target=1 - table.target)
+    return replace(turned, fingerprint=_fingerprint(turned))
 
 
 def _check_roles(

@@ -45,7 +45,10 @@ __all__ = [
 ]
 
 MODULE = "ray_jobs.search"
-_OF_ROWS = ("data.task", "data.drop", "data.group", "data.labels", "data.class_weights", "export.threshold", "gates")
+_OF_ROWS = (
+    *("data.task", "data.drop", "data.group", "data.labels", "data.positive", "data.class_weights"),
+    *("export.threshold", "gates"),
+)
 complete, problem = prepare.complete, prepare.problem
 summary, leave, say = tables.summary, output.leave, output.say
 

@@ -55,6 +55,8 @@ class Data(Section):
     """of a clustering: known groups that it is held against; no inputs"""
     group: str | None = None
     """of rows: those with the same value here stay in one fold"""
+    positive: str | None = None
+    """of rows with two classes: the one that precision, recall, F1 and the threshold are about; the last by name"""
     class_weights: Literal["none", "balanced"] = "none"
     """of rows: balanced: in training, every class counts as much as every other"""
 

@@ -39,6 +39,8 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("in no order", None, [*TARGET, "--validation.scheme", "walk_forward"], ["'walk_forward' needs data.time"]),
     ("few groups", None, [*TARGET, "--data.group", "plan"], ["5 folds and a holdout need at least 6 groups, got 2"]),
     ("balanced amounts", None, [*AMOUNT, "--data.class_weights", "balanced"], ["class_weights", "needs classes"]),
+    ("positive misspelt", None, [*TARGET, "--data.positive", "y"], ["'y' is no class of 'churned': no, yes"]),
+    ("positive amounts", None, [*AMOUNT, "--data.positive", "1"], ["data.positive='1' chooses between two classes"]),
     ("workers", None, [*LINEAR, "--resources.workers_per_trial", "2"], ["a trial of linear has one worker"]),
     ("gate misspelt", None, [*TARGET, "--gates", "{roc_auk: '> 0.5'}"], ["'roc_auk'", "did you mean 'roc_auc'?"]),
     ("gate without a sign", None, [*TARGET, "--gates", "{f1: '0.5'}"], ["gates.f1='0.5' is no rule"]),

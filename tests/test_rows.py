@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from data.errors import InputError
-from data.rows import check_rows
+from data.rows import check_rows, with_positive
 from data.times import MISSING_TIME
 
 
@@ -45,6 +45,15 @@ def test_each_column_becomes_what_it_holds(frame: pd.DataFrame) -> None:
     said = " ".join(table.notices)
     assert "'id' (text, no two alike)" in said
     assert "'same' (constant 1)" in said
+
+
+def test_the_positive_class_can_be_named(frame: pd.DataFrame) -> None:
+    table = check_rows(frame, target="churned")
+    turned = with_positive(table, "no")
+    assert turned.classes == ("yes", "no")
+    assert [turned.classes[int(code)] for code in turned.target] == [table.classes[int(code)] for code in table.target]
+    assert turned.fingerprint != table.fingerprint
+    assert with_positive(table, "yes") is table
 
 
 @pytest.mark.parametrize(

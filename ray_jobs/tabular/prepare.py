@@ -14,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from data.errors import InputError, nearest
 from data.load import read_table
 from data.row_folds import split_rows
-from data.rows import RowTable, check_rows
+from data.rows import RowTable, check_rows, with_positive
 from data.samples import SAMPLES, read_sample
 from models.tabular import clustering, crossval
 from models.tabular.crossval import RowProblem
@@ -107,6 +107,8 @@ def problem(settings: Config) -> RowProblem:
         time=data.time,
         labels=data.labels,
     )
+    if data.positive is not None:
+        table = with_positive(table, data.positive)
     scheme = _scheme(settings, table)
     folds, final = split_rows(
         table.n_rows,

@@ -7,10 +7,11 @@
 A use case is a configuration with two keys besides: `kind` (series or rows) and `families`, a list; the file's name is
 its own. Each is a run in runs/<name>/<use case>; bundles that passed lie in runs/<name>/bundles/<use case>. The budget,
 seconds of search, is shared out evenly: what a use case leaves over goes to those after it; a time_budget of its own
-bounds it, too. All files are checked before the first begins; one that fails later, by its data or a gate, does not
-stop the others.
+bounds it, too. All files are checked before the first begins; one that fails later, by its data, a gate or in its final
+training, does not stop the others.
 
-Exit codes: 0 all are done; else that of the first that failed, as of ray_jobs/search.py; 4 interrupted.
+Exit codes: 0 all are done; else that of the first that failed, as of ray_jobs/search.py; 4 where one can be gone on
+with: a signal, which ends all of them, or what a use case met alone.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rich.table import Table
 
 from data.errors import InputError, nearest
 from ray_jobs import config, display, interrupt, prepare, series
+from ray_jobs.interrupt import behind
 from ray_jobs.kind import Kind
 from ray_jobs.resume import may_change
 from ray_jobs.run_folder import RunFolder
@@ -96,24 +98,16 @@ def portfolio(files: Sequence[Path], name: str, runs: str | None, budget: float 
     for place, case in enumerate(cases):
         out.print(f"use case {case.name} ({place + 1} of {len(cases)})", soft_wrap=True)
         began = time.monotonic()
-        outcome = _ended(_bounded(case, left, len(cases) - place), folder, resume=resume)
+        outcome, interrupted = _ended(_bounded(case, left, len(cases) - place), folder, resume=resume)
         if left is not None:  # what was spent by an earlier process counts, too
             left = max(1.0, left - (time.monotonic() - began if outcome.seconds is None else outcome.seconds))
         outcomes.append(outcome)
         RunFolder(folder).write_json(FILE, [asdict(each) for each in outcomes])
-        if outcome.code == interrupt.EXIT_CODE:  # a signal, or a disk or database that the next one would need, too
-            words = [
-                "python",
-                "-m",
-                "ray_jobs.portfolio",
-                *map(str, files),
-                "--name",
-                name,
-                "--runs",
-                str(folder.parent),
-            ]
-            print(f"stopped: go on with all of them by: {shlex.join([*words, '--resume'])}", file=sys.stderr)
+        if interrupted:
             break
+    if any(each.code == interrupt.EXIT_CODE for each in outcomes):
+        words = ["python", "-m", "ray_jobs.portfolio", *map(str, files), "--name", name, "--runs", str(folder.parent)]
+        print(f"stopped: go on with all of them by: {shlex.join([*words, '--resume'])}", file=sys.stderr)
     _show(out, outcomes)
     out.print(f"bundles: {folder / BUNDLES}", soft_wrap=True)
     codes = [each.code for each in outcomes if each.code]
@@ -160,18 +154,18 @@ def _bounded(case: UseCase, left: float | None, cases_left: int) -> UseCase:
     return replace(case, settings=case.settings.model_copy(update={"search": search}))
 
 
-def _ended(case: UseCase, folder: Path, *, resume: bool) -> Outcome:
-    """Search one use case. What ends it ends it alone."""
-    code = 0
+def _ended(case: UseCase, folder: Path, *, resume: bool) -> tuple[Outcome, bool]:
+    """Search one use case, and whether a signal ended it: whatever else ends it ends it alone."""
+    code, interrupted = 0, False
     try:
         with exit_codes():
             _searched(case, folder / case.name, resume=resume)
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        code, interrupted = int(ended.code or 0), behind(ended) is not None
     except Exception as error:  # a bug in one of them, too
         print(f"error: {case.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         code = 1
-    return _outcome(folder, case.name, code)
+    return _outcome(folder, case.name, code), interrupted
 
 
 def _searched(case: UseCase, run: Path, *, resume: bool) -> None:

@@ -12,8 +12,10 @@ import pytest
 from data.samples import read_sample
 from models.tabular.predictor import RowPredictor
 from ray_jobs import cluster, config, portfolio, search
+from ray_jobs.interrupt import Interrupted
 from ray_jobs.search import GateError
 from ray_jobs.settings import Config
+from ray_jobs.sweep import HaltedError
 from ray_jobs.tabular import kind
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -134,6 +136,24 @@ def test_a_use_case_that_is_wrong_is_told_of_before_any_begins(
     said = capsys.readouterr().err
     assert ended.value.code == 2 and says in said and "bad.yaml" in said and said.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_use_case_that_halts_does_not_stop_the_others_and_a_signal_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun = []
+
+    def halt(settings: Config, *rest: object, **more: object) -> None:
+        begun.append(settings.name)
+        raise HaltedError("no room") from (Interrupted("SIGTERM") if settings.name == "b" else None)
+
+    monkeypatch.setattr(portfolio, "search", halt)
+    for name in "abc":
+        (tmp_path / f"{name}.yaml").write_text("kind: rows\nfamilies: [linear]\n")
+    with pytest.raises(SystemExit) as ended:
+        portfolio.main([*(str(tmp_path / f"{name}.yaml") for name in "abc"), "--runs", str(tmp_path / "runs")])
+    assert ended.value.code == 4 and begun == ["a", "b"]
+    assert "--resume" in capsys.readouterr().err
 
 
 def test_clusterings_leave_a_picture_a_profile_and_a_graph(tmp_path: Path) -> None:

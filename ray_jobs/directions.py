@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 from models.crossval import FoldScore, Problem
 from models.training import Answers
@@ -76,5 +76,5 @@ def bounds(
     if not known.any():
         return math.nan, math.nan
     mean = float(gains.sum() / cases.sum())
-    away = float(stats.t.ppf(0.975, n_blocks - 1) * (drawn[0][known] / drawn[1][known]).std())
+    away = float(stdtrit(n_blocks - 1, 0.975) * (drawn[0][known] / drawn[1][known]).std())
     return mean - away, mean + away

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ray_jobs.report import rows
 from ray_jobs.report.charts import metric_label
 from ray_jobs.report.page import MISSING, escape, number, tiles
 from ray_jobs.report.run import Run
@@ -48,8 +47,8 @@ def _compared(run: Run, value: float, other: float) -> str:
     return f"{number(abs(other - value), digits=3)} {words}"
 
 
-def head(run: Run) -> str:
-    sentence = rows.sentence(run) if rows.is_of_rows(run) else _forecasts(run)
+def head(run: Run, sentence: str) -> str:
+    """`sentence`, HTML, says what the models do."""
     said, good = verdict(run)
     return (
         f'<header><div class="kicker">Foldline · report of a run</div><h1>{escape(run.summary["name"])}</h1>'
@@ -58,7 +57,7 @@ def head(run: Run) -> str:
     )
 
 
-def _forecasts(run: Run) -> str:
+def forecasts(run: Run) -> str:
     summary, data = run.summary, run.summary["data"]
     targets, steps = [str(target) for target in data["targets"]], run.steps
     listed = ", ".join(targets[:4]) + (f" and {len(targets) - 4} more" if len(targets) > 4 else "")
@@ -94,7 +93,7 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 def _contents(run: Run) -> str:
     own = {"forecasts": "Forecasts", "steps": "Error by step"}
-    if rows.is_of_rows(run):
+    if run.of_rows:
         own = {"answers": "Answers", "importance": "What matters"}
     places = {
         "leaderboard": "Leaderboard",

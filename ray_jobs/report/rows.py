@@ -21,10 +21,6 @@ MOST_DOTS, MOST_COLUMNS, BINS = 2000, 25, 10
 Floats = NDArray[np.float64]
 
 
-def is_of_rows(run: Run) -> bool:
-    return "task" in run.summary
-
-
 def sentence(run: Run) -> str:
     """What the models do, HTML."""
     data = run.summary["data"]

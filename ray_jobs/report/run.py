@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.distributions import BaseDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from data.errors import InputError
@@ -44,6 +43,10 @@ class Run:
     @property
     def metric(self) -> str:
         return str(self.summary["metric"]["name"])
+
+    @property
+    def of_rows(self) -> bool:
+        return "task" in self.summary
 
     @property
     def minimise(self) -> bool:
@@ -182,6 +185,9 @@ def _search(study: optuna.Study) -> Search:
     if len(judged) < FEWEST_TRIALS:
         lacking = f"Importances need at least {FEWEST_TRIALS} trials with a value; this family has {len(judged)}."
         return Search(ranges=ranges, importances={}, why_none=lacking)
+    # It brings all of scikit-learn along: a second that nobody should wait for before the first trial.
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
     ranked = optuna.create_study(direction=study.direction)
     ranked.add_trials(judged)
     evaluator = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, _BEST_TRIALS / len(judged))))

@@ -15,9 +15,10 @@ from pathlib import Path
 from data.errors import InputError
 from models.metrics import METRICS
 from ray_jobs.report import curves as learning
-from ray_jobs.report import folds, forecasts, rows, tables
+from ray_jobs.report import folds, forecasts, tables
 from ray_jobs.report import search as searches
 from ray_jobs.report.charts import Chart, metric_label
+from ray_jobs.report.head import forecasts as of_forecasts
 from ray_jobs.report.head import head
 from ray_jobs.report.page import chart, escape, listing, page, section
 from ray_jobs.report.run import Run, mean_curves, of_this_form, read_run, read_search, warnings
@@ -42,11 +43,14 @@ def write_report(run: Path) -> Path:
 
 def report(run: Run) -> str:
     """The whole page, HTML."""
-    of_rows = rows.is_of_rows(run)
-    ranked = rows.leaderboard(run) if of_rows else tables.leaderboard(run)
-    answers = rows.sections(run) if of_rows else _answers(run)
+    if run.of_rows:
+        from ray_jobs.report import rows  # scikit-learn comes along, and series do without it
+
+        lead, ranked, answers = rows.sentence(run), rows.leaderboard(run), rows.sections(run)
+    else:
+        lead, ranked, answers = of_forecasts(run), tables.leaderboard(run), _answers(run)
     parts = [
-        head(run),
+        head(run, lead),
         _warnings(run),
         section("leaderboard", "Leaderboard", tables.leaderboard_caption(run), ranked),
         *answers,
@@ -195,7 +199,7 @@ def _foot(run: Run) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (summary.get("versions") or {}).items())
     facts = [f"seed {summary.get('seed')}", f"source {summary['data']['source']}", versions]
     facts += [f"data {summary['data']['fingerprint']}", f"commit {summary.get('git_commit') or 'unknown'}"]
-    defined = METRICS[run.metric].source if run.metric in METRICS and not rows.is_of_rows(run) else ""
+    defined = METRICS[run.metric].source if run.metric in METRICS and not run.of_rows else ""
     said = f"{metric_label(run.metric)}: {defined}. " if defined else ""
     return f"<footer>{escape(said)}{escape(' · '.join(fact for fact in facts if fact))}</footer>\n"
 

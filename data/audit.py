@@ -7,6 +7,8 @@
     overlap             a training window or a row of the statistics reaches what it is validated on, or the holdout
     statistics          a mean or a standard deviation was not taken from its fold's rows
 
+Of rows (`audit_rows`): an input that tells the target one to one.
+
 Shapes: T rows, F columns, K targets, L lookback, H horizon (the largest step ahead).
 """
 
@@ -19,10 +21,11 @@ from numpy.typing import NDArray
 
 from data.errors import InputError
 from data.folds import Fold, Split
+from data.rows import RowTable
 from data.table import Table
 from data.windows import check_steps, origins
 
-__all__ = ["LeakError", "audit", "check_statistics"]
+__all__ = ["LeakError", "audit", "audit_rows", "check_statistics"]
 
 NEARLY_ALL = 0.999  # of the rows that tell something must agree before two columns count as one
 LIKE = 0.01  # two changes agree when they differ by less than this share of a typical change
@@ -54,6 +57,36 @@ def audit(table: Table, split: Split, *, lookback: int, steps: Sequence[int] | N
     hashes, bits = _window_hashes(table, possible, lookback, horizon)
     for fold in (*split.folds, split.final):
         _check_duplicates(table, fold, possible, hashes, bits)
+
+
+def audit_rows(table: RowTable) -> None:
+    """LeakError for an input that is the target under another name: each of its kinds stands for one class and each
+    class for one of its kinds, or the value is a multiple of it and a constant, to float32."""
+    if table.target is None or table.n_rows < FEW:
+        return
+    for name, column in zip(table.names, table.values.T, strict=True):
+        if not np.isfinite(column).all():
+            continue
+        if table.classes:
+            kinds, codes = np.unique(column, return_inverse=True)
+            pairs = len(np.unique(codes * len(table.classes) + table.target.astype(np.int64)))
+            same = len(kinds) == pairs == len(table.classes)
+        else:
+            same = _is_multiple(column.astype(np.float64), table.target.astype(np.float64))
+        if same:
+            raise LeakError(
+                f"column {name!r} tells the target {table.target_name!r} one to one: a copy of it; leave it out by "
+                f"data.drop",
+                "equals-target",
+            )
+
+
+def _is_multiple(column: NDArray[np.float64], target: NDArray[np.float64]) -> bool:
+    spread = column.std()
+    if spread == 0:
+        return False
+    x, y = (column - column.mean()) / spread, (target - target.mean()) / target.std()
+    return bool(np.abs(y - np.sign(np.mean(x * y)) * x).max() < 1e-5)
 
 
 def check_statistics(

@@ -137,9 +137,11 @@ def _held(
         order = rng.permutation(len(names))
         sizes, wanted = np.bincount(codes, minlength=len(names)), share * n_rows
         taken: list[int] = []
+        total = 0
         for group in order:  # those that bring the sum nearer to the share
-            if sizes[taken].sum() + sizes[group] / 2 <= wanted:
+            if total + sizes[group] / 2 <= wanted:
                 taken.append(group)
+                total += sizes[group]
         return np.isin(codes, taken)
     held = np.zeros(n_rows, bool)
     codes = np.zeros(n_rows, np.int64) if scheme == "random" else _codes(np.asarray(labels), "label")[0]

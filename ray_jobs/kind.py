@@ -58,7 +58,7 @@ class Kind(Protocol):
     def unread(self, settings: Config, problem: Any, book: StudyBook, /) -> list[str]:
         """Sentences about what of the data the family does not read."""
 
-    def needs(self, problem: Any, family: str, params: Params, /, *, on_device: bool) -> int:
+    def needs(self, settings: Config, problem: Any, family: str, params: Params, /, *, on_device: bool) -> int:
         """Bytes that a trial takes besides its process."""
 
     def finalist(self, settings: Config, problem: Any, book: StudyBook, swept: Swept, /) -> Any:

@@ -165,7 +165,11 @@ def _ended(case: UseCase, folder: Path, *, resume: bool) -> tuple[Outcome, bool]
     except Exception as error:  # a bug in one of them, too
         print(f"error: {case.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         code = 1
-    return _outcome(folder, case.name, code), interrupted
+    try:
+        return _outcome(folder, case.name, code), interrupted
+    except OSError as error:
+        print(f"error: {case.name}: cannot copy its bundle: {error}", file=sys.stderr, flush=True)
+        return Outcome(name=case.name, code=interrupt.EXIT_CODE, why=_WHY[interrupt.EXIT_CODE]), interrupted
 
 
 def _searched(case: UseCase, run: Path, *, resume: bool) -> None:
@@ -184,14 +188,17 @@ def _searched(case: UseCase, run: Path, *, resume: bool) -> None:
 def _outcome(folder: Path, name: str, code: int) -> Outcome:
     """What the run's summary says, and its best bundle put under the use case's name."""
     file, bundle = folder / name / "summary.json", folder / BUNDLES / name
-    shutil.rmtree(bundle, ignore_errors=True)
-    if not file.is_file():
+    if not (folder / name / "DONE").exists():
         return Outcome(name=name, code=code or 1, why=_WHY.get(code, "failed"))
     summary = json.loads(file.read_text(encoding="utf8"))
     family = summary["family"]
     best = next(row for row in summary["leaderboard"] if row["name"] == family)
-    if not code:  # what failed a gate is not for use, and stays in its run
-        shutil.copytree(folder / name / "bundles" / family, bundle)
+    if code in (0, 1):  # another family may have no winner; what failed a gate is not for use, and stays in its run
+        part = bundle.with_name(f".{name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(folder / name / "bundles" / family, part)
+        shutil.rmtree(bundle, ignore_errors=True)
+        part.replace(bundle)
     metric = summary["metric"]["name"]
     return Outcome(
         name=name,

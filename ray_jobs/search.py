@@ -210,7 +210,9 @@ def _sweep(settings: Config, problem: AnyProblem, kind: Kind, book: StudyBook, r
         out.print(f"note: {sentence}", soft_wrap=True, markup=False)
     on_device = settings.resources.gpus_per_trial > 0
     memory = trial_memory(
-        lambda params: kind.needs(problem, book.family, params, on_device=on_device), book, settings.resources
+        lambda params: kind.needs(settings, problem, book.family, params, on_device=on_device),
+        book,
+        settings.resources,
     )
     fit, by_cores = cluster.fitting(settings.resources, memory), cluster.fitting(settings.resources)
     if fit < by_cores:

@@ -86,7 +86,7 @@ def open_book(settings: Config, problem: Problem, family: str, url: str, *, name
     )
 
 
-def needs(problem: Problem, family: str, params: Params, *, on_device: bool) -> int:
+def needs(settings: Config, problem: Problem, family: str, params: Params, *, on_device: bool) -> int:
     """Bytes that a trial with these nested params takes besides its process."""
     return trial_bytes(problem, family, params, on_device=on_device)
 

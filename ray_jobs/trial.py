@@ -101,7 +101,9 @@ class TrialRun:
             with _time_limit(self.own["epoch_timeout"], self.stack):
                 epoch = next(self.iterator)
             result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
-            if math.isfinite(epoch.value) and self.writes and self.states.due(epoch.train_seconds):
+            # What several workers grew nobody can grow again alone: each of their epochs is kept.
+            due = self.states.due(epoch.train_seconds) or self.own.get("workers", 1) > 1
+            if math.isfinite(epoch.value) and self.writes and due:
                 self.states.save(self.cv.state_dict(), result)
         said, self.said = self.said, []
         return {**result, "said": said, "done": result["finished"] or not math.isfinite(result["value"])}

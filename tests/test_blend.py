@@ -76,7 +76,7 @@ def test_a_bundle_answers_as_its_models_and_says_who_it_is(task: str, tmp_path: 
     found = RowPredictor(tmp_path / "b").predict(frame)
     assert found.index.tolist() == rows.tolist()
     if task == "regression":
-        assert found["value"].to_numpy() == pytest.approx(expected[:, 0], rel=1e-5)
+        assert found["value"].to_numpy() == pytest.approx(expected[:, 0], rel=1e-5, abs=1e-6)
     else:
         assert found["label"].tolist() == [table.classes[i] for i in labels(expected, 0.3)]
         assert found[f"probability of {table.classes[1]}"].to_numpy() == pytest.approx(expected[:, 1], abs=1e-6)

@@ -40,7 +40,7 @@ def test_what_is_bent_is_straightened_by_steps() -> None:
     rng = np.random.default_rng(0)
     true = rng.random(6000)
     truth = (rng.random(6000) < true).astype(np.float32)
-    told = np.where(true < 0.5, 0.4 * true, 0.6 + 0.4 * true)  # no temperature makes it right
+    told = np.where(true < 0.5, 0.6 * true, 0.4 + 0.6 * true)  # no temperature makes it right
     found = calibrate(truth, np.stack([1 - told, told], axis=1), None, seed=0)
     assert found.kind == "isotonic"
     assert np.abs(found(np.stack([1 - told, told], axis=1))[:, 1] - true).mean() < 0.03

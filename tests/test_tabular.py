@@ -14,8 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from data.row_folds import split_rows
 from data.rows import RowTable, check_rows
 from data.times import MISSING_TIME
+from models.tabular import random_forest, trees
+from models.tabular.crossval import RowProblem
 from models.tabular.encoding import Encoding, WordCode
 from models.tabular.graph import (
     IR_VERSION,
@@ -30,6 +33,7 @@ from models.tabular.graph import (
     sent,
 )
 from models.tabular.learning import Rows, Shape
+from models.tabular.memory import trial_bytes
 
 FAMILIES = sorted(
     file.stem
@@ -167,6 +171,32 @@ def test_columns_that_onnx_cannot_name_get_names_of_their_own() -> None:
         "column_2": "column_2",
     }
     assert column_names(["score", "x"], taken=["score"]) == {"score": "column_1", "x": "x"}
+
+
+def test_trees_too_many_for_a_file_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    learner = make_learner(random_forest, make_rows("regression"), np.arange(400), epochs=1)
+    nodes = sum(tree.tree_.node_count for tree in learner.forests[0].estimators_)
+    monkeypatch.setattr(trees, "MOST_NODES", nodes)
+    learner.graph()
+    monkeypatch.setattr(trees, "MOST_NODES", nodes - 1)
+    with pytest.raises(trees.TooManyNodesError, match=f"have {nodes:,} nodes"):
+        learner.graph()
+
+
+def test_memory_grows_with_words_and_with_trees() -> None:
+    table = make_rows("regression")
+    folds, final = split_rows(ROWS, scheme="random", n_folds=5, holdout=0.1, seed=0)
+    problem = RowProblem(table=table, folds=folds, final=final, scheme="random", metric="rmse", seed=0)
+    words = {name: tuple(f"w{i}" for i in range(20)) for name in table.categories}
+    codes = table.values.copy()
+    codes[:, table.n_numbers :] = 1 + np.arange(ROWS)[:, None] % 20
+    wordy = dataclasses.replace(problem, table=dataclasses.replace(table, categories=words, values=codes))
+    plain, more = (trial_bytes(each, "linear", {"model": {}}, epochs=1) for each in (problem, wordy))
+    assert more > plain + 20 * 0.7 * ROWS * 15, "each word becomes a channel"
+    forest = {"model": {"depth": 16, "min_leaf": 2}}
+    few, many = (trial_bytes(problem, "random_forest", forest, epochs=n) for n in (1, 11))
+    leaves = max(len(fold.train) for fold in folds) // 2
+    assert many - few == 10 * 5 * 20 * 2 * leaves * 72
 
 
 # --- every family

@@ -26,6 +26,7 @@ from models.tabular.torch_graph import to_onnx
 MOST_ROWS = 5000  # that a clustering is learnt of: distances between all of them are kept by some
 SKEWED = 2.0  # skewness from which on an amount is taken by its logarithm
 _BATCH = 4096
+_SLACK = 1e-6  # of a squared reach, which is a distance between two rows and must reach from one to the other
 
 
 class Space(nn.Module):
@@ -78,11 +79,12 @@ class Nearest(nn.Module):
         self.register_buffer("codes", torch.from_numpy(codes).float())
 
     def forward(self, matrix_BD: Tensor) -> Tensor:
-        x_BE = self.space(matrix_BD)
-        # Differences one by one: |x|^2 - 2xp + |p|^2 loses what tells near points apart.
-        square_BP = (x_BE[:, None] - self.points).square().sum(dim=2)
+        x_BE, points_PE = self.space(matrix_BD).double(), self.points.double()
+        # No differences one by one, B x P x E of them: in float64 this loses nothing that float32 coordinates tell.
+        square_BP = x_BE.square().sum(1, keepdim=True) - 2 * x_BE @ points_PE.T + points_PE.square().sum(1)
         least_B, place_B = square_BP.min(dim=1)
-        code_B = torch.where(least_B <= self.reach**2, self.codes[place_B], float(NOISE))
+        within_B = least_B <= self.reach**2 * (1 + _SLACK)
+        code_B = torch.where(within_B, self.codes[place_B], float(NOISE))
         return code_B[:, None]
 
 
@@ -120,7 +122,7 @@ class Clusterer(ABC):
     def predict(self, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         """(N, 1) the code of each row's cluster, -1 for none."""
         assert self.nearest is not None
-        size = max(1, 8_000_000 // max(1, self.nearest.points.numel()))
+        size = max(1, 8_000_000 // len(self.nearest.points))
         with torch.inference_mode():
             parts = [self.nearest(part) for part in torch.from_numpy(matrix).split(size)]
         found: NDArray[np.float64] = torch.cat(parts).double().numpy()

@@ -89,4 +89,5 @@ METRICS: Mapping[str, ClusterMetric] = {
     "davies_bouldin": ClusterMetric(minimise=True, compute=_of_clusters(measured.davies_bouldin_score, WORST_SPREAD)),
     "calinski_harabasz": ClusterMetric(minimise=False, compute=_of_clusters(measured.calinski_harabasz_score, 0.0)),
 }
-FIGURES = {name: Figure() for name in ("stability", "adjusted_rand", "mutual_information")}
+KNOWN = ("adjusted_rand", "mutual_information")  # hold clusters against known groups
+FIGURES = {name: Figure() for name in ("stability", *KNOWN)}

@@ -77,7 +77,8 @@ class RowProblem:
         table = self.table
         encoding = Encoding.fit(table, fold.train)
         target = np.zeros(len(fold.train), np.float32) if table.target is None else table.target[fold.train]
-        spread = {} if table.classes else {"mean": float(target.mean()), "std": float(target.std()) or 1.0}
+        exact = target.astype(np.float64)  # float32 has no squares of amounts such as 1e20
+        spread = {} if table.classes else {"mean": float(exact.mean()), "std": float(exact.std()) or 1.0}
         shape = Shape(encoding=encoding, n_classes=len(table.classes), **spread)
         weight = None if table.weight is None else table.weight[fold.train]
         if self.balanced:

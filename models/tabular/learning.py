@@ -90,6 +90,8 @@ class Shape:
             each = np.square((scores[:, 0] - self.mean) / self.std - self.scaled(rows))
         else:
             each = -np.log(np.clip(scores[np.arange(len(scores)), rows.target.astype(np.int64)], _RAREST, None))
+        if rows.weight is not None and not rows.weight.any():  # a worker's share of the rows
+            return 0.0
         return float(np.average(each, weights=rows.weight))
 
     def scores(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -3,20 +3,48 @@
 from __future__ import annotations
 
 from models.in_step import Params
+from models.tabular._boosting import ROUNDS
 from models.tabular._clusters import MOST_ROWS
 from models.tabular.crossval import RowProblem
 from models.tabular.encoding import Encoding
+from models.tabular.random_forest import TREES
 
 _COPIES = 2.5  # of a fold's matrix: itself, the family's own form of it, batches or bins on their way
 _OF_FORESTS = 3.0  # of the matrix again for each core that grows trees
+_OF_WORDS = 20  # bytes of a word as a channel of its own: float32 on the way to float64, and the solver's copy
+_NODE = 72  # bytes of a grown tree's node
 
 
-def trial_bytes(problem: RowProblem, name: str, params: Params) -> int:
-    """Bytes that a trial of family `name` needs besides its process; an upper bound of what was measured."""
-    width = len(Encoding.fit(problem.table, problem.final.train).names)
+def trial_bytes(problem: RowProblem, name: str, params: Params, *, epochs: int) -> int:
+    """Bytes that a trial of family `name` needs besides its process, after so many epochs; an upper bound of what was
+    measured."""
+    encoding = Encoding.fit(problem.table, problem.final.train)
+    width = len(encoding.names)
     rows = sum(len(fold.train) + len(fold.valid) for fold in problem.folds)
     scores = 8 * rows * problem.n_scores * 6
     if problem.table.target is None:  # all distances between the rows that are looked at
         scores += 3 * 8 * MOST_ROWS**2
     copies = _COPIES + (_OF_FORESTS if name == "random_forest" else 0.0)
-    return int(4 * rows * width * copies) + scores
+    most = max(len(fold.train) for fold in problem.folds)
+    channels = sum(word.size for word in encoding.words)
+    of_words = _OF_WORDS * most * channels if name in _ONE_HOT else 0  # one fold after the other
+    return int(4 * rows * width * copies) + scores + of_words + _of_trees(problem, name, params, epochs)
+
+
+_ONE_HOT = ("linear", "kmeans", "dbscan", "hierarchical")
+
+
+def _of_trees(problem: RowProblem, name: str, params: Params, epochs: int) -> int:
+    """Of all folds' trees."""
+    model = params["model"]
+    most = max(len(fold.train) for fold in problem.folds)
+    sums = problem.n_scores if problem.n_scores > 2 else 1
+    if name == "random_forest":
+        leaves: int = min(2 ** int(model["depth"]), most // int(model["min_leaf"]))
+        trees = TREES
+    elif name in ("lightgbm", "xgboost"):
+        leaves = int(model["leaves"]) if name == "lightgbm" else 2 ** int(model["depth"])
+        trees = ROUNDS * sums
+    else:
+        return 0
+    return len(problem.folds) * epochs * trees * 2 * max(1, leaves) * _NODE

@@ -17,6 +17,12 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from models.tabular.graph import IR_VERSION, MATRIX, OPSET, OPSET_ML, SCORES, Builder
 
+MOST_NODES = 8_000_000  # of a model: a node takes 40 bytes of a file, which may have 2 GB, and 500 while it is written
+
+
+class TooManyNodesError(ValueError):
+    """A model's trees are too large for a graph."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tree:
@@ -43,8 +49,9 @@ def to_onnx(
     """The graph of `base` (S,) plus the sum of the trees, of a matrix of `width` columns.
 
     `link` makes scores of the sums: "none"; "logistic", two classes of one sum; "softmax". The trees' part of them is
-    multiplied by `factor` first.
+    multiplied by `factor` first. TooManyNodesError where no file, or no memory, would hold them.
     """
+    _check_size(trees)
     to, n = Builder("trees"), len(base)
     exact = to.add("Cast", MATRIX, to=TensorProto.DOUBLE)
     sums = to.add("TreeEnsembleRegressor", exact, domain="ai.onnx.ml", n_targets=n, **_attributes(trees, strict))
@@ -66,6 +73,15 @@ def to_onnx(
     )
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("ai.onnx.ml", OPSET_ML)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+def _check_size(trees: Sequence[Tree]) -> None:
+    nodes = sum(len(tree.feature) for tree in trees)
+    if nodes > MOST_NODES:
+        raise TooManyNodesError(
+            f"its trees have {nodes:,} nodes, at most {MOST_NODES:,} of a model go into one ONNX file; search "
+            f"with fewer epochs, or larger leaves"
+        )
 
 
 def _attributes(trees: Sequence[Tree], strict: bool) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from models.tabular.metrics import METRICS
 
 _COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 COSTS = ("latency_p50_ms", "latency_p95_ms", "rows_per_second", "size_mb", "memory_mb")
-JUDGED = (*METRICS, *clustering.METRICS)
-NAMES = (*JUDGED, *clustering.FIGURES, "cv_mean", "cv_std", *COSTS)
+JUDGED = (*METRICS, *clustering.METRICS, *clustering.FIGURES)
+NAMES = (*JUDGED, "cv_mean", "cv_std", *COSTS)
 
 
 @dataclass(frozen=True, kw_only=True)

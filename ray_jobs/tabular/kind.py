@@ -79,9 +79,9 @@ def unread(settings: Config, problem: RowProblem, book: StudyBook) -> list[str]:
     return [rule] if rule else []
 
 
-def needs(problem: RowProblem, family: str, params: Params, *, on_device: bool) -> int:
+def needs(settings: Config, problem: RowProblem, family: str, params: Params, *, on_device: bool) -> int:
     """Bytes that a trial with these nested params takes besides its process."""
-    return trial_bytes(problem, family, params)
+    return trial_bytes(problem, family, params, epochs=settings.search.max_epochs)
 
 
 def leave(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from data.audit import audit_rows
 from data.errors import InputError, nearest
 from data.load import read_table
 from data.row_folds import split_rows
@@ -132,10 +133,16 @@ def problem(settings: Config) -> RowProblem:
     if made.balanced and not table.classes:
         raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
     for gate in gates.parse(settings.gates):
-        own = gate.name in clustering.METRICS if table.target is None else fits_by_name(gate.name, table)
+        if table.target is None:
+            against = gate.name not in clustering.KNOWN or len(table.labels) == 1
+            own = gate.name in clustering.METRICS or (gate.name in clustering.FIGURES and against)
+        else:
+            own = fits_by_name(gate.name, table)
         if gate.name in gates.JUDGED and not own:
-            raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out")
+            more = ", or name one column in data.labels" if gate.name in clustering.KNOWN else ""
+            raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out{more}")
     crossval.check(made)
+    audit_rows(table)
     return made
 
 
@@ -171,6 +178,8 @@ def _check_task(settings: Config, families: Sequence[str]) -> None:
             if clusters:
                 raise InputError(f"{family} predicts a target, and a clustering has none; choose kmeans or the like")
             raise InputError(f"{family} finds clusters, which have no target; give --data.task clustering")
+    if clusters and settings.export.winner == "average":
+        raise InputError("export.winner=average: the clusters of two folds are no numbers to average; leave it at auto")
     if settings.data.labels and not clusters:
         raise InputError("data.labels are what a clustering is held against; give data.task=clustering, or drop them")
     if clusters and (settings.validation.scheme not in ("auto", "random") or settings.data.weight):

@@ -22,6 +22,7 @@ from models.tabular.crossval import FoldLearner, RowProblem, family, refit
 from models.tabular.graph import column_names
 from models.tabular.metrics import METRICS, Scores, score
 from models.tabular.outputs import OUTPUTS
+from models.tabular.trees import TooManyNodesError
 from models.tabular.validation import answered, prove
 from models.validation import Proof
 from ray_jobs.cluster import versions
@@ -187,7 +188,10 @@ def crown(settings: Config, problem: RowProblem, best: Finalist, run: RunFolder)
     spread_of = problem.rows(final)[1].target.astype(np.float64)
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        onnx.save(blend.graph(names), graph)
+        try:
+            onnx.save(blend.graph(names), graph)
+        except TooManyNodesError as error:
+            raise ProofError(f"{best.family}: {error}") from None
         proof = prove(
             blend,
             graph,

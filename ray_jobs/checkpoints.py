@@ -7,6 +7,10 @@
 
 A state is written under a temporary name, made durable (fsync) and then renamed. One that is torn, changed or another
 trial's is passed over for the one before it, and `Checkpoints.passed_over` says so.
+
+Where epochs are so short that this would cost more than `SHARE` of the training, not every epoch gets a state, but
+never do two in a row go without: the second gets one that is not waited for until it is on the disk. The death of a
+process leaves that one whole; the loss of power may tear it, and the last durable one is kept beside it.
 """
 
 from __future__ import annotations
@@ -20,15 +24,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 KEPT = 2
-SHARE = 0.02  # of the time spent training, at most, goes into writing states
+SHARE = 0.02  # of the time spent training, at most, goes into making states durable
 GRACE = 0.1  # seconds besides, for each trial: one slow write must not keep the next epoch from its state
 _STATE, _REPORT, _MANIFEST = "state.pt", "report.json", "manifest.json"
+
+
+Way = Literal["durable", "quick"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +54,23 @@ class Checkpoints:
     def __init__(self, folder: Path, owner: Mapping[str, Any]) -> None:
         self.folder = folder
         self.owner = dict(owner)
-        self.cheapest = 0.0  # seconds that a write took
+        self.cheapest = 0.0  # seconds that a durable write took
         self.spent = 0.0  # on all of them
         self.trained = 0.0  # seconds of training
+        self.without = 0  # epochs since the last state
+        self.durable: str | None = None  # the newest state that is known to be
         self.passed_over: list[str] = []  # sentences: which states the last `newest` could not use, and why
 
-    def due(self, seconds: float) -> bool:
-        """Whether to write now, `seconds` of training after the last call: always, unless that would cost too much."""
+    def due(self, seconds: float) -> Way | None:
+        """How to write now, after an epoch that took `seconds` to train: None where a durable state would cost too much
+        and the epoch before has one."""
         self.trained += seconds
-        return self.spent + self.cheapest <= self.trained * SHARE + GRACE
+        self.without += 1
+        if self.spent + self.cheapest <= self.trained * SHARE + GRACE:
+            return "durable"
+        return "quick" if self.without > 1 else None
 
-    def save(self, state: dict[str, Any], report: Mapping[str, Any]) -> None:
+    def save(self, state: dict[str, Any], report: Mapping[str, Any], way: Way = "durable") -> None:
         """Write the state after epoch report["number"]; CannotWriteError leaves those that were there as they were."""
         began = time.perf_counter()
         name = _name(report["number"])
@@ -72,19 +85,25 @@ class Checkpoints:
             sums = {each: hashlib.sha256(data).hexdigest() for each, data in content.items()}
             content[_MANIFEST] = _json({"owner": self.owner, "sha256": sums})
             for each, data in content.items():
-                _write(part / each, data)
-            _make_folder_durable(part)
+                _write(part / each, data, durable=way == "durable")
+            if way == "durable":
+                _make_folder_durable(part)
             shutil.rmtree(final, ignore_errors=True)  # trained again, because this one could not be used
             part.rename(final)
-            _make_folder_durable(self.folder)
+            if way == "durable":
+                _make_folder_durable(self.folder)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
             raise CannotWriteError(f"cannot write {self.folder}: {error.strerror or error}") from error
+        self.without = 0
+        self.durable = name if way == "durable" else self.durable
         for old in self._states()[KEPT:]:
-            shutil.rmtree(old, ignore_errors=True)
-        cost = time.perf_counter() - began
-        self.cheapest = min(self.cheapest or cost, cost)
-        self.spent += cost
+            if old.name != self.durable:
+                shutil.rmtree(old, ignore_errors=True)
+        if way == "durable":
+            cost = time.perf_counter() - began
+            self.cheapest = min(self.cheapest or cost, cost)
+            self.spent += cost
 
     def newest(self, at_most: int | None = None) -> Found | None:
         """The newest state, of epoch `at_most` or earlier, that is whole and this trial's own; None where none is."""
@@ -151,11 +170,12 @@ def _json(content: Any) -> bytes:
     return json.dumps(content).encode()
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, *, durable: bool) -> None:
     with path.open("wb") as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def _make_folder_durable(folder: Path) -> None:

@@ -102,9 +102,9 @@ class TrialRun:
                 epoch = next(self.iterator)
             result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
             # What several workers grew nobody can grow again alone: each of their epochs is kept.
-            due = self.states.due(epoch.train_seconds) or self.own.get("workers", 1) > 1
-            if math.isfinite(epoch.value) and self.writes and due:
-                self.states.save(self.cv.state_dict(), result)
+            way = self.states.due(epoch.train_seconds) or ("quick" if self.own.get("workers", 1) > 1 else None)
+            if math.isfinite(epoch.value) and self.writes and way:
+                self.states.save(self.cv.state_dict(), result, way)
         said, self.said = self.said, []
         return {**result, "said": said, "done": result["finished"] or not math.isfinite(result["value"])}
 

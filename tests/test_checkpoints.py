@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from ray_jobs import checkpoints
 from ray_jobs.checkpoints import GRACE, KEPT, SHARE, CannotWriteError, Checkpoints
 
 
@@ -188,27 +189,47 @@ def test_a_full_disk_is_named_and_leaves_the_states_there_were(
 
 def test_states_are_written_as_often_as_they_stay_cheap(tmp_path: Path) -> None:
     one = states(tmp_path)
-    assert one.due(0.001), "the first is always due"
+    assert one.due(0.001) == "durable", "the first always is"
     one.spent, one.cheapest = 0.3, 0.1
     needed = (0.3 + 0.1 - GRACE) / SHARE  # 15 s of training in all
-    assert not one.due(needed - 1)
-    assert one.due(1)
+    one.without = 0
+    assert one.due(needed - 1) is None
+    assert one.due(1) == "durable"
     save(one, 1)
     assert 0 < one.cheapest < 0.1 and one.spent > 0.3
+
+
+def test_no_two_epochs_in_a_row_go_without_a_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, waited = states(tmp_path), []
+    fsync = os.fsync
+    monkeypatch.setattr(checkpoints.os, "fsync", lambda file: (waited.append(file), fsync(file))[1])
+    save(one, 1)
+    one.spent, one.cheapest = 10.0, 1.0  # what is dear now stays so
+    durable = len(waited)
+    assert durable == 5  # three files, two folders
+    ways = []
+    for number in range(2, 8):
+        ways.append(one.due(0.01))
+        if ways[-1]:
+            one.save(state(number), {"number": number}, ways[-1])
+    assert ways == [None, "quick"] * 3
+    assert len(waited) == durable and one.spent == 10.0
+    kept = [path.name for path in sorted(one.folder.iterdir())]
+    assert kept[0] == "epoch-00001" and len(kept) == 3, "the durable one stays beside the two newest"
 
 
 def test_of_a_long_training_so_much_goes_into_states_and_no_more(tmp_path: Path) -> None:
     one, written = states(tmp_path), 0
     for _ in range(1000):  # epochs of a second, and writes of 50 ms: every one would be 5%
-        if one.due(1.0):
+        if one.due(1.0) == "durable":
             one.spent, one.cheapest, written = one.spent + 0.05, 0.05, written + 1
     assert 1000 * SHARE / 0.05 - 1 <= written <= (1000 * SHARE + GRACE) / 0.05
 
 
 def test_one_slow_write_keeps_no_epoch_from_its_state(tmp_path: Path) -> None:
     one = states(tmp_path)
-    assert one.due(1.0)
+    assert one.due(1.0) == "durable"
     one.spent, one.cheapest = 0.01, 0.01
-    assert one.due(1.0)
+    assert one.due(1.0) == "durable"
     one.spent += 0.09  # a disk that was busy
-    assert one.due(1.0)
+    assert one.due(1.0) == "durable"

@@ -78,7 +78,7 @@ def main(job: Job) -> None:
     watch = Watch(job, book, [len(fold.train) for fold in problem.split.folds])
     began = time.time()
     memory = trial_memory(
-        lambda params: series.needs(problem, FAMILY, params, on_device=False), book, settings.resources
+        lambda params: series.needs(settings, problem, FAMILY, params, on_device=False), book, settings.resources
     )
     sweep(settings, problem, book, folder, memory=memory, callbacks=[watch])
     ended = time.time()

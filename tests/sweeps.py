@@ -31,7 +31,7 @@ def run_sweep(
     book = series.open_book(config, problem, family, url)
 
     def needs(params: Params) -> int:
-        return series.needs(problem, family, params, on_device=False)
+        return series.needs(config, problem, family, params, on_device=False)
 
     memory = trial_memory(needs, book, config.resources)
     try:

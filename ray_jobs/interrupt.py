@@ -16,6 +16,7 @@ from types import FrameType
 EXIT_CODE = 4
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _hear: Callable[[int, FrameType | None], None] | None = None  # within `raised`
+_heard = False
 
 
 class Interrupted(BaseException):
@@ -27,6 +28,11 @@ def behind(error: BaseException | None) -> Interrupted | None:
     while error is not None and not isinstance(error, Interrupted):
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return error
+
+
+def heard() -> bool:
+    """Whether a signal has come since `raised` began."""
+    return _heard
 
 
 def renew() -> None:
@@ -42,16 +48,16 @@ def raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread hears signals
         return
-    heard = False
+    global _hear, _heard
+    _heard = False
 
     def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
-        if heard:
+        global _heard
+        if _heard:
             os._exit(EXIT_CODE)
-        heard = True
+        _heard = True
         raise Interrupted(signal.Signals(number).name)
 
-    global _hear
     before = {number: signal.signal(number, hear) for number in _SIGNALS}
     _hear = hear
     try:
@@ -62,6 +68,6 @@ def raised() -> Iterator[None]:
         raise
     finally:
         _hear = None
-        if not heard:  # else the process is on its way out, and a second signal must still end it at once
+        if not _heard:  # else the process is on its way out, and a second signal must still end it at once
             for number, handler in before.items():
                 signal.signal(number, handler)

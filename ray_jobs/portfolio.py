@@ -32,7 +32,6 @@ from rich.table import Table
 
 from data.errors import InputError, nearest
 from ray_jobs import config, display, interrupt, prepare, series
-from ray_jobs.interrupt import behind
 from ray_jobs.kind import Kind
 from ray_jobs.resume import may_change
 from ray_jobs.run_folder import RunFolder
@@ -156,20 +155,20 @@ def _bounded(case: UseCase, left: float | None, cases_left: int) -> UseCase:
 
 def _ended(case: UseCase, folder: Path, *, resume: bool) -> tuple[Outcome, bool]:
     """Search one use case, and whether a signal ended it: whatever else ends it ends it alone."""
-    code, interrupted = 0, False
+    code = 0
     try:
         with exit_codes():
             _searched(case, folder / case.name, resume=resume)
     except SystemExit as ended:
-        code, interrupted = int(ended.code or 0), behind(ended) is not None
+        code = int(ended.code or 0)
     except Exception as error:  # a bug in one of them, too
         print(f"error: {case.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         code = 1
     try:
-        return _outcome(folder, case.name, code), interrupted
+        return _outcome(folder, case.name, code), interrupt.heard()
     except OSError as error:
         print(f"error: {case.name}: cannot copy its bundle: {error}", file=sys.stderr, flush=True)
-        return Outcome(name=case.name, code=interrupt.EXIT_CODE, why=_WHY[interrupt.EXIT_CODE]), interrupted
+        return Outcome(name=case.name, code=interrupt.EXIT_CODE, why=_WHY[interrupt.EXIT_CODE]), interrupt.heard()
 
 
 def _searched(case: UseCase, run: Path, *, resume: bool) -> None:

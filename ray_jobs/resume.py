@@ -43,7 +43,7 @@ def resumable(run: RunFolder, families: Sequence[str], module: str) -> Iterator[
             raise
         words = ["python", "-m", module, *families, "--resume", "--name", run.path.name]
         words += ["--runs", str(run.path.parent)]
-        raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from behind(error)
+        raise HaltedError(f"{reason}; nothing recorded is lost, go on by: {shlex.join(words)}") from None
 
 
 def _reason(error: BaseException, run: RunFolder) -> str | None:

@@ -13,7 +13,6 @@ from data.audit import audit
 from data.calendar import Calendar
 from data.errors import InputError
 from data.folds import Fold, Split, smallest, split
-from data.row_folds import grouped_rows, kfold, stratified
 from data.table import Table
 
 HOUR = 3600
@@ -308,55 +307,3 @@ def test_nothing_validated_reaches_what_trains(data, scheme):
         reject()  # too many gaps; hypothesis complains should that be the rule
     check_by_brute_force(table, found, **ask, steps=steps)
     audit(table, found, lookback=lookback, steps=steps)
-
-
-# --- tables of rows
-
-
-def test_kfold_validates_on_each_row_once():
-    folds = kfold(10, 3, seed=0)
-    assert sorted(len(fold.valid) for fold in folds) == [3, 3, 4]
-    assert sorted(row for fold in folds for row in fold.valid.tolist()) == list(range(10))
-    assert all(sorted([*fold.train.tolist(), *fold.valid.tolist()]) == list(range(10)) for fold in folds)
-
-
-def test_kfold_depends_on_its_seed_alone():
-    def parts(seed: int) -> list[list[int]]:
-        return [fold.valid.tolist() for fold in kfold(50, 5, seed=seed)]
-
-    assert parts(3) == parts(3) and parts(3) != parts(4)
-
-
-def test_stratified_spreads_each_class_over_the_folds():
-    labels = np.array(["no"] * 11 + ["yes"] * 4)
-    for fold in stratified(labels, 2, seed=1):
-        assert (labels[fold.valid] == "yes").sum() == 2
-        assert (labels[fold.valid] == "no").sum() in (5, 6)
-        assert len(set(fold.train.tolist()) & set(fold.valid.tolist())) == 0
-
-
-def test_stratified_keeps_small_classes_from_piling_up_in_the_first_fold():
-    sizes = [len(fold.valid) for fold in stratified(np.repeat(np.arange(6), 3), 2, seed=0)]
-    assert sizes == [9, 9]  # six classes of three rows: dealing starts where the class before stopped
-
-
-def test_grouped_rows_puts_the_largest_groups_into_different_folds():
-    one, two = grouped_rows(["a"] * 3 + ["b"] * 5 + ["c"] * 2 + ["d"], 2)  # b 5 | a 3 + c 2, then d to the first
-    assert one.valid.tolist() == [3, 4, 5, 6, 7, 10] and two.valid.tolist() == [0, 1, 2, 8, 9]
-    assert one.train.tolist() == two.valid.tolist()
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: kfold(3, 4, seed=0), "4 folds need at least 4 rows, got 3"),
-        (lambda: kfold(9, 1, seed=0), "at least 2 folds"),
-        (lambda: stratified(["a", "a", "a", "b"], 2, seed=0), "class 'b' has 1 rows, 2 stratified folds need"),
-        (lambda: stratified(np.array(["a", None, "b"], dtype=object), 2, seed=0), "row 1 has no label"),
-        (lambda: grouped_rows([7, 7, 8, 8], 3), "3 folds need at least 3 groups, got 2"),
-        (lambda: grouped_rows([1.0, float("nan")], 2), "row 1 has no group"),
-    ],
-)
-def test_row_folds_that_cannot_be_made_are_refused(make, message):
-    with pytest.raises(InputError, match=message):
-        make()

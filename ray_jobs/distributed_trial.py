@@ -64,11 +64,9 @@ def _work(config: dict[str, Any]) -> None:
         ray.train.report(result if first else {})
 
 
-# Both packages take a while to import, and series need neither.
-
-
 def _trainer(family: str) -> Any:
-    """Of Ray Train's, the one that lets this family's workers find each other."""
+    """Of Ray Train's, the one that lets this family's workers find each other. LightGBM and XGBoost take a while to
+    import, and series need neither."""
     if family == "lightgbm":
         from ray.train.lightgbm import LightGBMTrainer
 
@@ -82,13 +80,10 @@ def _trainer(family: str) -> Any:
 
 def _join(family: str, rank: int, size: int) -> None:
     """Tell boosted trees which share of the rows is this worker's."""
-    if family == "lightgbm":
-        from ray.train.lightgbm import get_network_params
+    if family not in ("lightgbm", "xgboost"):
+        return
+    from ray.train.lightgbm import get_network_params
 
-        from models.tabular import workers
+    from models.tabular import workers
 
-        workers.join(rank, size, get_network_params())
-    elif family == "xgboost":
-        from models.tabular import workers
-
-        workers.join(rank, size)
+    workers.join(rank, size, get_network_params() if family == "lightgbm" else None)

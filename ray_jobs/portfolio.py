@@ -187,7 +187,7 @@ def _searched(case: UseCase, run: Path, *, resume: bool) -> None:
 def _outcome(folder: Path, name: str, code: int) -> Outcome:
     """What the run's summary says, and its best bundle put under the use case's name."""
     file, bundle = folder / name / "summary.json", folder / BUNDLES / name
-    if not (folder / name / "DONE").exists():
+    if not file.is_file():
         return Outcome(name=name, code=code or 1, why=_WHY.get(code, "failed"))
     summary = json.loads(file.read_text(encoding="utf8"))
     family = summary["family"]

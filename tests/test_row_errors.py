@@ -54,7 +54,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("metric of clusters", None, [*TARGET, "--search.metric", "silhouette"], ["'silhouette'", "roc_auc"]),
     ("gate of clusters", None, [*TARGET, "--gates", "{silhouette: '> 0.5'}"], ["silhouette does not judge"]),
     ("gate of known groups", None, ["--data.task", "clustering", "--families", "kmeans", "--gates",
-     "{adjusted_rand: '> 0.5'}"], ["adjusted_rand does not judge", "data.labels"]),
+     "{adjusted_rand: '> 0.5'}"], ["adjusted_rand needs one column of known groups", "data.labels"]),
     ("gate of stability", None, [*TARGET, "--gates", "{stability: '> 0.5'}"], ["stability does not judge"]),
     ("averaged clusters", None, ["--data.task", "clustering", "--families", "kmeans", "--export.winner", "average"],
      ["export.winner=average", "no numbers"]),

@@ -1,4 +1,4 @@
-"""How much memory a trial of rows takes: its folds' matrices, and what a family keeps of them."""
+"""How much memory a trial of rows takes: its folds' matrices, what a family keeps of them, and what it has grown."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ _COPIES = 2.5  # of a fold's matrix: itself, the family's own form of it, batche
 _OF_FORESTS = 3.0  # of the matrix again for each core that grows trees
 _OF_WORDS = 20  # bytes of a word as a channel of its own: float32 on the way to float64, and the solver's copy
 _NODE = 72  # bytes of a grown tree's node
+_ONE_HOT = ("linear", "kmeans", "dbscan", "hierarchical")  # families that make channels of words
 
 
 def trial_bytes(problem: RowProblem, name: str, params: Params, *, epochs: int) -> int:
-    """Bytes that a trial of family `name` needs besides its process, after so many epochs; an upper bound of what was
-    measured."""
+    """Bytes that a trial of family `name` needs besides its process, after so many epochs. Matrices bound what was
+    measured; words and trees are worked out of their sizes."""
     encoding = Encoding.fit(problem.table, problem.final.train)
     width = len(encoding.names)
     rows = sum(len(fold.train) + len(fold.valid) for fold in problem.folds)
@@ -29,9 +30,6 @@ def trial_bytes(problem: RowProblem, name: str, params: Params, *, epochs: int) 
     channels = sum(word.size for word in encoding.words)
     of_words = _OF_WORDS * most * channels if name in _ONE_HOT else 0  # one fold after the other
     return int(4 * rows * width * copies) + scores + of_words + _of_trees(problem, name, params, epochs)
-
-
-_ONE_HOT = ("linear", "kmeans", "dbscan", "hierarchical")
 
 
 def _of_trees(problem: RowProblem, name: str, params: Params, epochs: int) -> int:

@@ -134,13 +134,13 @@ def problem(settings: Config) -> RowProblem:
         raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
     for gate in gates.parse(settings.gates):
         if table.target is None:
-            against = gate.name not in clustering.KNOWN or len(table.labels) == 1
-            own = gate.name in clustering.METRICS or (gate.name in clustering.FIGURES and against)
+            own = gate.name in (*clustering.METRICS, *clustering.FIGURES)
         else:
             own = fits_by_name(gate.name, table)
         if gate.name in gates.JUDGED and not own:
-            more = ", or name one column in data.labels" if gate.name in clustering.KNOWN else ""
-            raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out{more}")
+            raise InputError(f"gates: {gate.name} does not judge a {table.task}; leave it out")
+        if gate.name in clustering.KNOWN and len(table.labels) != 1:
+            raise InputError(f"gates: {gate.name} needs one column of known groups; name it in data.labels")
     crossval.check(made)
     audit_rows(table)
     return made

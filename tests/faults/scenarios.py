@@ -194,9 +194,14 @@ def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
         "hang": "hung: an epoch took longer",
         "memory": "out of memory, and with a node to itself",
     }
-    arena = judge.arena
+    arena, trials = judge.arena, 8
     for kind in list(expected)[:n]:
-        flags = ["--trials", "8", "--search.scheduler", "none"]  # or it might be stopped before its second epoch
+        flags = [
+            "--trials",
+            str(trials),
+            "--search.scheduler",
+            "none",
+        ]  # or it might be stopped before its second epoch
         flags += ["--search.epoch_timeout", "5"] if kind == "hang" else []
         try:
             limited = Limited(4 << 30) if kind == "memory" else None
@@ -212,7 +217,7 @@ def bad_trials(judge: Judge, n: int, rng: random.Random) -> Row:
         row.n += 1
         row.left_over += len(sweep.left_over())
         ends = sweep.ended()
-        row.trials_lost += len(set(range(8)) - set(ends))
+        row.trials_lost += len(set(range(trials)) - set(ends))
         assert ends[2]["state"] == "failed", ends[2]
         assert ends[2]["reason"].startswith(expected[kind]), ends[2]
         assert all(end["state"] != "failed" for number, end in ends.items() if number != 2), ends

@@ -26,7 +26,7 @@ from ray_jobs.trial import TrialRun, prepare_process
 def distributed_trial(config: dict[str, Any], problem: AnyProblem) -> None:
     """Tune's function: config as `WarmTrial` takes it, "workers", and "storage", the folder of Ray Train's files."""
     config = config["trial"]
-    cluster.hear_often()
+    cluster.prepare_train()
     gpus = {"GPU": config["gpus"]} if config["gpus"] else {}
     trainer = _trainer(config["family"])(
         _work,

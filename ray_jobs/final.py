@@ -51,7 +51,7 @@ def train_final(
     is started again, from the first epoch, which gives the same models; HaltedError where that does not help. Files go
     to `folder`/final.
     """
-    cluster.hear_often()
+    cluster.prepare_train()
     shutil.rmtree(folder / FOLDER, ignore_errors=True)  # Ray Train would go on from what a torn one says
     trainer = TorchTrainer(
         _work,

@@ -1,6 +1,7 @@
 """All tests, in processes side by side: what starts Ray waits more than it works. With arguments: pytest, as it is.
 
-The sweeps that are disturbed on purpose, the other tests that start Ray, those that export graphs, and the rest.
+The README's commands with the sweeps that are disturbed on purpose, the other tests that start Ray, those that export
+graphs, and the rest.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ PYTEST = [sys.executable, "-m", "pytest"]
 GRAPHS = [
     f"tests/test_{name}.py" for name in ("blend", "contract", "extras", "features", "heads", "inputs", "tabular", "tft")
 ]
-WITH_RAY = ["tests/faults", "tests/test_deaths.py", "tests/test_postgres.py", "tests/test_tabular_search.py"]
+WITH_RAY = [f"tests/test_{name}.py" for name in ("sweep", "tabular_search", "deaths", "postgres")]
 APART = {
-    "disturbed sweeps, sweeps of rows": WITH_RAY,
+    "sweeps": WITH_RAY,
     "tests of graphs": ["-m", "not ray", *GRAPHS],
     "other tests without Ray": ["-m", "not ray", "--ignore=tests/faults", *(f"--ignore={file}" for file in GRAPHS)],
 }
@@ -37,7 +38,7 @@ def main(arguments: list[str]) -> int:
                 cache = f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"
                 command = [*PYTEST, *words, "-o", cache]
                 beside[name] = subprocess.Popen(command, cwd=ROOT, env=ENV, stdout=output, stderr=subprocess.STDOUT)
-        print(f"tests with Ray; {', '.join(APART)} run beside them", flush=True)
+        print(f"the README's commands, disturbed sweeps; {', '.join(APART)} run beside them", flush=True)
         codes.append(subprocess.run([*PYTEST, *SHOWN], cwd=ROOT, env=ENV).returncode)
         for name, process in beside.items():
             codes.append(process.wait())

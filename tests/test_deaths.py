@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 from ray.tune import Callback
 
-from ray_jobs import cluster, prepare
-from ray_jobs.final import Final, train_final
+from ray_jobs import cluster
 from ray_jobs.schedulers import Replayable, make
 from ray_jobs.study import StudyBook, ending, epochs
-from search_spaces import load
 from tests.sweeps import run_sweep, settings
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -100,20 +98,3 @@ def test_a_rule_says_stop_again_of_an_epoch_that_is_reported_again() -> None:
     assert rule.on_trial_result(None, bad, {"number": 1, "value": 2.0}) == "STOP"
     assert rule.on_trial_result(None, bad, {"number": 1, "value": 2.0}) == "STOP"
     assert rule.on_trial_result(None, good, {"number": 1, "value": 1.0}) == "CONTINUE"
-
-
-def test_a_torn_leftover_of_the_final_training_does_not_stop_the_next_one(
-    connected: None, table: Path, tmp_path: Path
-) -> None:
-    """Ray Train writes what it would go on from in place: a death may leave it empty."""
-    leftover = tmp_path / "final"
-    leftover.mkdir()
-    (leftover / "checkpoint_manager_snapshot.json").touch()
-    config = settings(table, tmp_path, *FLAGS)
-    problem = prepare.problem(prepare.complete(config))
-    params = {**load("linear").default, "window.lookback": 24}
-    final = Final(family="linear", params=params, trial=0, epochs=1, max_epochs=1)
-    before = signal.getsignal(signal.SIGINT)
-    [model] = train_final(problem, [final], resources=config.resources, workers=1, folder=tmp_path)
-    assert signal.getsignal(signal.SIGINT) is before, "Ray Train took the signal that is ours to answer"
-    assert model.n_targets == 1

@@ -38,7 +38,7 @@ def past_of(problem, n=20):
 
 @pytest.mark.parametrize("normalisation", NORMALISATIONS)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_family_answers_every_head(family, problem, normalisation, tmp_path):
+def test_every_family_answers_every_head(family, problem, normalisation):
     model = make_model(family, problem, input__normalisation=normalisation, random_weights=True).eval()
     past = past_of(problem)
     past[-1] = torch.nan
@@ -49,16 +49,6 @@ def test_every_family_answers_every_head(family, problem, normalisation, tmp_pat
         torch.testing.assert_close(told["direction"].sum(dim=3), torch.ones(20, 3, TARGETS))
         assert (told["quantiles"].diff(dim=3) >= 0).all()
         assert told["quantiles"].isfinite().all()
-    if normalisation == "last":
-        graph = tmp_path / "model.onnx"
-        export_onnx(model, graph, {"past": past}, metadata={})
-        session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        assert [each.name for each in session.get_outputs()][:3] == ["future", "direction", "quantiles"]
-        for batch in (1, 2, 17):
-            found = session.run(["direction", "quantiles"], {"past": past[-batch:].numpy()})
-            assert np.abs(found[0] - told["direction"][-batch:].numpy()).max() < 1e-5
-            scale = model.std[:TARGETS, None].numpy()
-            assert (np.abs(found[1] - told["quantiles"][-batch:].numpy()) / scale).max() < 1e-5
 
 
 def test_quantiles_are_the_lowest_and_steps_up():
@@ -73,7 +63,7 @@ def test_quantiles_are_the_lowest_and_steps_up():
 @pytest.mark.parametrize("heads", [Heads(value=False, direction=True), Heads(value=False, levels=(0.1, 0.9))])
 @pytest.mark.parametrize("normalisation", ["none", "last_std"])  # the least and the most that is undone to answers
 def test_without_a_head_for_the_value_the_last_known_one_stands_there(heads, normalisation, problem, tmp_path):
-    model = make_model("lstm", replace(problem, heads=heads), input__normalisation=normalisation, random_weights=True)
+    model = make_model("linear", replace(problem, heads=heads), input__normalisation=normalisation, random_weights=True)
     past = past_of(problem)
     past[0, -3:, 0] = torch.nan
     known = past[:, -1, :TARGETS].clone()

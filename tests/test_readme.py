@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from ray_jobs import config
 from ray_jobs.params import check_fixed
@@ -19,7 +20,9 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf8"), re.DOTALL | re.MULTILINE)
-SHORT = ["--trials", "2", "--max-epochs", "1"]  # a later flag wins: the command is the reader's, the budget the test's
+# A later flag wins: the command is the reader's, the budget the test's.
+SHORT = ["--trials", "1", "--max-epochs", "1", "--validation.folds", "2", "--export.winner", "average"]
+SMALL = ["--data", "sales.csv", "--target", "sales", "--lookback", "24", "--horizon", "12"]  # instead of its 6 years
 
 
 @pytest.fixture(scope="module")
@@ -67,17 +70,30 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
             case ["python", "benchmarks/risk.py", run_folder]:
                 assert run_folder == f"runs/{examples[-1]}"
             case ["python", "-m", "ray_jobs.portfolio", pattern, *flags]:
-                run([sys.executable, *words[1:3], *(str(file) for file in ROOT.glob(pattern)), *flags], checkout)
+                run([sys.executable, *words[1:3], *shortened(pattern, checkout), *flags], checkout)
             case ["python", "ray_jobs/train.py", *_] | ["python", "-m", "ray_jobs.compare", *_]:
                 run([sys.executable, *words[1:]], checkout)
             case ["python", *_]:
                 run([sys.executable, *words[1:], *SHORT], checkout)
             case ["ray", "job", "submit", *rest]:
                 command = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", ray_head, *rest]
-                done = run([*command, *SHORT], checkout)
+                done = run([*command, *SHORT, *SMALL], checkout)
                 assert "succeeded" in done.stdout
             case _:
                 pytest.fail(f"no way to run this line of the README: {line!r}")
+
+
+def shortened(pattern: str, folder: Path) -> list[str]:
+    """Copies of the use cases with the least of budgets."""
+    files = []
+    for file in ROOT.glob(pattern):
+        case = yaml.safe_load(file.read_text())
+        case["search"]["trials"] = 1
+        case |= {"validation": {"folds": 2}, "export": {"winner": "average"}}
+        (folder / file.name).write_text(yaml.safe_dump(case))
+        files.append(file.name)
+    assert files
+    return files
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -20,6 +20,7 @@ from ray_jobs.search import GateError
 from ray_jobs.settings import Config
 from ray_jobs.sweep import HaltedError
 from ray_jobs.tabular import kind
+from search_spaces import unflatten
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -84,15 +85,15 @@ def test_a_gate_that_fails_ends_so_after_everything_was_written(tmp_path: Path) 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
 def test_two_workers_grow_the_trees_of_one_trial(family: str, tmp_path: Path) -> None:
     """Each holds half of the rows; bins come from other samples of them, so the trees are alike and not the same."""
-    values = []
-    for workers in ("1", "2"):
-        flags = ["--target", "survived", "--trials", "1", "--resources.workers_per_trial", workers]
-        asked = settings(tmp_path / workers, *flags, "--data.drop", "name")
-        summary = json.loads((search.search(asked, [family], kind=kind) / "summary.json").read_text())
-        values.append(summary["best"]["value"])
-        assert summary["onnx_error"][family] < 1e-6
-    assert values[0] != values[1], "the rows were dealt to nobody"
-    assert values == [pytest.approx(0.85, abs=0.03)] * 2
+    flags = ["--target", "survived", "--trials", "1", "--resources.workers_per_trial", "2", "--data.drop", "name"]
+    asked = settings(tmp_path, *flags)
+    summary = json.loads((search.search(asked, [family], kind=kind) / "summary.json").read_text())
+    assert summary["onnx_error"][family] < 1e-6
+    params = unflatten({**summary["best"]["params"], "fit.max_epochs": 4})
+    alone = kind.problem(kind.complete(asked)).cross_validation(family, params, trial=0)
+    *_, last = alone.epochs()
+    assert summary["best"]["value"] != last.value, "the rows were dealt to nobody"
+    assert [summary["best"]["value"], last.value] == [pytest.approx(0.85, abs=0.03)] * 2
 
 
 def test_a_use_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -149,7 +149,7 @@ def corrupt_states(judge: Judge, n: int, rng: random.Random) -> Row:
         sweep.send(signal.SIGKILL)
         sweep.end(-signal.SIGKILL)
         spoiled = spoil(sorted((sweep.folder / "sweep-lstm" / "checkpoints").glob("trial-*")), rng)
-        before, to_the_end = sweep.acknowledged(), i % 4 == 0
+        before, to_the_end = sweep.acknowledged(), i % 4 == 3
         twice = row.epochs_twice  # what a spoiled state held is trained again: that is counted in its own way
         judge.go_on(row, name, before, to_the_end=to_the_end)
         row.epochs_twice = twice

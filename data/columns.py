@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from data.arrow import EXACT
 from data.errors import InputError
-from data.words import MISSING, as_words, codes_of
+from data.words import BLANKS, MISSING, as_words, codes_of
 
 COARSEST = 1e-3  # the largest rounding error of float32 allowed, in standard deviations of the column
-BLANKS = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "n/a")
 MOST_WORDS = 100  # of a text column that nobody has named as categorical
 MOST_NAMED = 1000  # of one that somebody has
 
@@ -80,6 +79,7 @@ def read_columns(
     names = sorted(found, key=lambda name: bool(found[name].words))  # the order is kept otherwise
     categories = {name: found[name].words for name in names if found[name].words}
     counted = [f"{name!r} ({len(each)} words)" for name, each in categories.items()]
+    odd = [f"{name!r} {word!r}" for name, each in categories.items() for word in each if word in BLANKS]
     notices = [
         f"{what}: {', '.join(which)}."
         for what, which in (
@@ -87,6 +87,7 @@ def read_columns(
             ("Missing values", blank),
             ("Text read as numbers", texts),
             ("Categorical columns", counted),
+            ("Words, though pandas.read_csv reads a missing value unless keep_default_na=False", odd),
         )
         if which
     ]

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.columns import BLANKS, read_columns, read_weight
+from data.columns import read_columns, read_weight
 from data.errors import InputError, nearest
 from data.times import holds_times, read_known_times, read_times
-from data.words import MISSING, as_words, codes_of
+from data.words import BLANKS, MISSING, as_words, codes_of
 
 __all__ = ["RowTable", "Task", "check_rows"]
 

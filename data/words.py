@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MISSING", "as_words", "codes_of", "words_of"]
+__all__ = ["BLANKS", "MISSING", "as_words", "codes_of", "words_of"]
 
 MISSING = ""
+BLANKS = (MISSING, "NA", "N/A", "NaN", "nan", "null", "NULL", "n/a")  # where numbers stand; among words, words
 
 
 def as_words(column: pd.Series[Any]) -> NDArray[Any]:

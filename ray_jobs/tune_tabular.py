@@ -19,14 +19,13 @@ from ray_jobs.tabular import kind
 def run(arguments: Sequence[str]) -> None:
     """Families are named by --families, or stand in front, as `ray_jobs.search` takes them."""
     given = [part for word in arguments for part in _parted(word)]
-    families: list[str] = []
-    if "--families" in given:
+    families = ["lightgbm"] if not given or given[0].startswith("-") else []
+    while "--families" in given:  # of several the last counts, as of any flag
         place = given.index("--families")
         del given[place]
+        families = []
         while place < len(given) and not given[place].startswith("-"):
             families += [name for name in given.pop(place).split(",") if name]
-    elif not given or given[0].startswith("-"):
-        families = ["lightgbm"]
     main(kind=kind, arguments=[*families, *given], description=__doc__)
 
 

@@ -82,6 +82,8 @@ def test_a_bundle_answers_as_its_models_and_says_who_it_is(task: str, tmp_path: 
         assert found[f"probability of {table.classes[1]}"].to_numpy() == pytest.approx(expected[:, 1], abs=1e-6)
     said = json.loads((tmp_path / "b" / "vectors.json").read_text())
     assert set(said["inputs"]) == set(names.values())
+    texts = frame["the holes"].astype(object).where(frame["the holes"].notna(), "n/a")  # as in a file of text
+    assert RowPredictor(tmp_path / "b").predict(frame.assign(**{"the holes": texts})).equals(found)
     with pytest.raises(ValueError, match="lacks column 'size'"):
         RowPredictor(tmp_path / "b").predict(frame.drop(columns="size"))
     with pytest.raises(ValueError, match="column 'size' holds numbers in training"):

@@ -47,6 +47,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("gates of a number", None, [*TARGET, "--gates", "3"], ["gates", "got 3"]),
     ("threshold", None, [*TARGET, "--export.threshold", "1.5"], ["export.threshold"]),
     ("family", None, [*TARGET, "--families", "lightgmb"], ["'lightgmb'", "did you mean 'lightgbm'?"]),
+    ("families twice", None, [*LINEAR, "--families=lightgmb"], ["'lightgmb'", "did you mean 'lightgbm'?"]),
     ("clusters of a target", None, [*TARGET, "--families", "kmeans"], ["kmeans finds clusters", "task clustering"]),
     ("a target of clusters", None, [*TARGET, "--data.task", "clustering"], ["a clustering has no target", "churned"]),
     ("trees of clusters", None, ["--data.task", "clustering"], ["lightgbm predicts a target", "kmeans"]),

@@ -85,6 +85,16 @@ def test_columns_of_text_become_codes_of_their_sorted_words_behind_all_numbers()
     )
 
 
+def test_a_word_that_others_read_as_a_missing_value_is_named():
+    """NA stands for Namibia, and stays a word: but whoever sends it from pandas.read_csv sends nothing."""
+    table = check(frame(5, country=["NA", "DE", "DE", "NA", "null"]))
+    assert table.categories == {"country": ("DE", "NA", "null")}
+    assert table.notices[-1] == (
+        "Words, though pandas.read_csv reads a missing value unless keep_default_na=False: "
+        "'country' 'NA', 'country' 'null'."
+    )
+
+
 def test_a_text_column_of_many_words_is_left_out_unless_it_is_named():
     many = [f"w{i // 2:03}" for i in range(202)]  # 101 words
     data = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=202), "x": np.arange(202) ** 2.0, "many": many})

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.times import read_known_times
-from data.words import as_words
+from data.words import BLANKS, as_words
 from models.predictor import BundleError, verify
 from models.tabular.outputs import LABEL, OUTPUTS, PROBABILITIES
 
@@ -65,6 +65,6 @@ def _column(frame: pd.DataFrame, said: dict[str, Any]) -> NDArray[Any]:
             return read_known_times(column, name)
         case _:
             try:
-                return np.asarray(pd.to_numeric(column), np.float32)
+                return np.asarray(pd.to_numeric(column.where(~column.isin(BLANKS))), np.float32)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"column {name!r} holds numbers in training: {error}") from None

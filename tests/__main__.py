@@ -1,7 +1,7 @@
-"""All tests, in processes side by side: what starts Ray waits more than it works. With arguments: pytest, as it is.
+"""All tests, in as many processes as there are cores. With arguments: pytest, as it is.
 
-The README's commands with the sweeps that are disturbed on purpose, the other tests that start Ray, those that export
-graphs, and the rest.
+More at one time would wait for each other: tests that start Ray have processes of their own at work, and those that
+wait for something to happen in time would wait too long.
 """
 
 from __future__ import annotations
@@ -10,40 +10,48 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTEST = [sys.executable, "-m", "pytest"]
-GRAPHS = [
-    f"tests/test_{name}.py" for name in ("blend", "contract", "extras", "features", "heads", "inputs", "tabular", "tft")
-]
-WITH_RAY = [f"tests/test_{name}.py" for name in ("sweep", "tabular_search", "deaths", "postgres")]
-APART = {
-    "sweeps": WITH_RAY,
-    "tests of graphs": ["-m", "not ray", *GRAPHS],
-    "other tests without Ray": ["-m", "not ray", "--ignore=tests/faults", *(f"--ignore={file}" for file in GRAPHS)],
+
+
+def _files(*names: str) -> list[str]:
+    return [f"tests/test_{name}.py" for name in names]
+
+
+SWEEPS = _files("sweep", "tabular_search", "deaths", "postgres")
+GRAPHS = _files("blend", "contract", "extras", "features", "heads", "inputs", "tabular", "tft")
+PARTS = {  # the longest first
+    "sweeps": SWEEPS,
+    "the README's commands, disturbed sweeps": ["-m", "ray", *(f"--ignore={file}" for file in SWEEPS)],
+    "graphs": ["-m", "not ray", *GRAPHS],
+    "the rest": ["-m", "not ray", *(f"--ignore={path}" for path in ("tests/faults", *SWEEPS, *GRAPHS))],
 }
 ENV = {**os.environ, "RAY_worker_niceness": "0"}  # Ray's own, 15, would leave its workers what the others do not want
-SHOWN = ["-m", "ray", *(f"--ignore={path}" for path in WITH_RAY)]  # as it goes; the others when they have ended
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
         return subprocess.run([*PYTEST, *arguments], cwd=ROOT).returncode
-    codes = []
-    with tempfile.TemporaryDirectory() as folder:
-        beside = {}
-        for name, words in APART.items():
-            with (Path(folder) / name).open("wb") as output:
-                cache = f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"
-                command = [*PYTEST, *words, "-o", cache]
-                beside[name] = subprocess.Popen(command, cwd=ROOT, env=ENV, stdout=output, stderr=subprocess.STDOUT)
-        print(f"the README's commands, disturbed sweeps; {', '.join(APART)} run beside them", flush=True)
-        codes.append(subprocess.run([*PYTEST, *SHOWN], cwd=ROOT, env=ENV).returncode)
-        for name, process in beside.items():
-            codes.append(process.wait())
-            print(name, (Path(folder) / name).read_text("utf8", "replace"), sep="\n", flush=True)
+    print(f"{'; '.join(PARTS)}: each is shown when it has ended", flush=True)
+    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as lanes:
+        codes = list(lanes.map(_run, PARTS, PARTS.values()))
     return max(codes, key=abs)
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        command = [*PYTEST, *words, "-o", f"cache_dir=.pytest_cache/{name.replace(' ', '-')}"]
+        code = subprocess.run(command, cwd=ROOT, env=ENV, stdout=output, stderr=subprocess.STDOUT).returncode
+        output.seek(0)
+        said = output.read().decode("utf8", "replace")
+    print(f"{name}: {time.monotonic() - began:.0f} s\n{said}", flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -82,9 +82,9 @@ def test_one_trial_at_a_time_repeats_to_the_last_digit(table: Path, tmp_path: Pa
 
 
 def test_time_that_is_spent_ends_a_sweep_with_what_it_has(table: Path, tmp_path: Path) -> None:
-    flags = ["--trials", "1000", "--max-epochs", "500", "--time-budget", "15", "--search.scheduler", "none"]
+    flags = ["--trials", "1000", "--max-epochs", "500", "--time-budget", "20", "--search.scheduler", "none"]
     _, book, swept = run_sweep(settings(table, tmp_path, *flags), tmp_path)
-    assert 15 <= swept.search_seconds < 45
+    assert 20 <= swept.search_seconds < 50
     assert 1 <= len(book.finished()) < 1000
     assert book.best() is not None
 
@@ -114,8 +114,8 @@ def test_a_run_leaves_everything_that_explains_it(
     assert list(run.glob("sweep-linear/checkpoints/*/*")), "what was trained is kept for the one who goes on"
 
     # Ray Train writes what it would go on from in place: a death in the final training may leave it empty.
-    (run / "final").mkdir()
-    (run / "final" / "checkpoint_manager_snapshot.json").touch()
+    (run / "final").mkdir(exist_ok=True)
+    (run / "final" / "checkpoint_manager_snapshot.json").write_text("")
     assert run == search.search(settings(table, tmp_path, *flags), ["linear", "lstm"], resume=True)
     names = {file.name for file in run.iterdir()}
     assert names == {

@@ -73,11 +73,12 @@ define make_venv
 }
 endef
 
-# pip compiles its 17,000 files one after another, so that is left to every core at once. It is not skipped: a module
-# compiled at its first import may warn about its syntax there, and in the tests a warning is an error.
+# pip compiles its 17,000 files one after another, so that is left to every core at once, but for the packages' own
+# tests. It is not skipped: a module compiled at its first import may warn about its syntax there, and in the tests a
+# warning is an error.
 define install
 $(BIN)/python -m pip install --no-compile -c constraints.txt -e '$(1)'
-@$(BIN)/python -W ignore -m compileall -q -j 0 $(VENV)/lib >/dev/null 2>&1 || true
+@$(BIN)/python -W ignore -m compileall -q -j 0 -x '/tests?/' $(VENV)/lib >/dev/null 2>&1 || true
 endef
 
 $(RUN_STAMP): $(WHAT_TO_INSTALL)

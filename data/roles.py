@@ -130,6 +130,6 @@ def _only_time(frame: pd.DataFrame, series: str | None) -> str:
     if len(found) == 1:
         return str(found[0])
     if found:
-        raise InputError(f"name the time column: {_listed(found)} all hold dates or times")
+        raise InputError(f"name the time column with --time: {_listed(found)} all hold dates or times")
     others = [name for name in frame.columns if name != series]
-    raise InputError(f"name the time column: no column holds dates or times; columns: {_listed(others)}")
+    raise InputError(f"name the time column with --time: no column holds dates or times; columns: {_listed(others)}")

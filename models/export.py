@@ -34,11 +34,12 @@ class Average(nn.Module):
 
     @property
     def extras(self) -> dict[str, str]:
-        return extras(self.models[0])
+        """Of all: a network without constant inputs, because its fold chose none, does not weigh them."""
+        return {name: what for model in self.models for name, what in extras(model).items()}
 
     def explain(self, **inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         answers, told = zip(*(explain(model, **inputs) for model in self.models), strict=True)
-        means = {name: torch.stack([each[name] for each in told]).mean(dim=0) for name in told[0]}
+        means = {name: torch.stack([e[name] for e in told if name in e]).mean(dim=0) for name in self.extras}
         return torch.stack(answers).mean(dim=0), means
 
 

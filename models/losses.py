@@ -21,10 +21,11 @@ mean of `quantile` over their levels.
 | step       | 1 + a where y > `threshold`, else 1: the same in two levels                              | 1, 1 + a   |
 | volatility | 1 / (v + 0.1), v the deviation of the window's one-step changes, in train deviations     | (0, 10]    |
 
-`linear` and `step` are for targets whose high values cost most; a y beyond the train range goes beyond these bounds.
-`volatility` is weighted least squares (Aitken 1936, doi.org/10.1017/S0370164600014346) for noise as large as v. A
-weight column multiplies them, by its value at the last row of the past, 0 or more. It and `volatility` are divided by
-their mean over all train windows, so that they have the mean 1 and change no learning rate.
+`linear` and `step` (of our own) are for targets whose high values cost most; a y beyond the train range goes beyond
+these bounds. Where a window knows fewer than two changes, v is 1, the deviation of the series itself. `volatility` is
+weighted least squares (Aitken 1936, doi.org/10.1017/S0370164600014346) for noise as large as v. A weight column
+multiplies them, by its value at the last row of the past, 0 or more. It and `volatility` are divided by their mean over
+all train windows, so that they have the mean 1 and change no learning rate.
 """
 
 from __future__ import annotations

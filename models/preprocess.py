@@ -142,13 +142,16 @@ class Forecaster(nn.Module):
         return self._last(torch.where(valid_BLK, past_BLK, self.mean[: self.n_targets]), valid_BLK)[:, 0]
 
     def volatility(self, past: Tensor) -> Tensor:
-        """The standard deviation (B, K) of the targets' known one-step changes, in train standard deviations."""
+        """The standard deviation (B, K) of the targets' known one-step changes, in train standard deviations; 1 where
+        fewer than two are known."""
         x_BLK, valid_BLK = self._targets(past)
         known = valid_BLK[:, 1:] & valid_BLK[:, :-1]
         change = torch.where(known, x_BLK[:, 1:] - x_BLK[:, :-1], 0.0)
-        count = known.sum(dim=1).clamp(min=1)
+        found_BK = known.sum(dim=1)
+        count = found_BK.clamp(min=1)
         mean = change.sum(dim=1) / count
-        return (torch.where(known, change - mean[:, None], 0.0).square().sum(dim=1) / count).sqrt()
+        deviation_BK = (torch.where(known, change - mean[:, None], 0.0).square().sum(dim=1) / count).sqrt()
+        return torch.where(found_BK >= 2, deviation_BK, 1.0)
 
     def _targets(self, past: Tensor) -> tuple[Tensor, Tensor]:
         """The targets' own past of the lookback (B, L, K), scaled, 0 where missing; where it is known."""

@@ -79,6 +79,9 @@ def parse(
         _put(merged, key, value)
     for key, text in given.items():
         _put(merged, key, _flag_value(key, text))
+    for one, other in (("path", "sample"), ("sample", "path")):  # a table of the user's takes the place of a file's
+        if f"data.{one}" in given and f"data.{other}" not in given and isinstance(merged["data"], dict):
+            merged["data"].pop(other, None)
     return check(merged)
 
 

@@ -1,6 +1,6 @@
 """Search many use cases as one job, under one budget, and leave each winner's bundle under its use case's name.
 
-    python -m ray_jobs.portfolio examples/portfolio/*.yaml --time-budget 1800
+    python -m ray_jobs.portfolio examples/portfolio/*.yaml --time-budget 600
     python -m ray_jobs.portfolio examples/portfolio/*.yaml --name nightly --resume    # those that are done stay
     ray job submit --working-dir . -- python -m ray_jobs.portfolio examples/portfolio/*.yaml
 

@@ -84,7 +84,7 @@ class Window(Section):
         return self
 
 
-Span = Annotated[int, Field(ge=2)]
+Span = Annotated[int, Field(ge=2, le=100_000)]
 
 
 class Features(Section):

@@ -3,7 +3,8 @@
     python ray_jobs/train.py --params runs/lstm-sales/best.yaml --config runs/lstm-sales/config.yaml --workers 2
 
 `--params` names a YAML file with family, params and epochs, as every run leaves it (best.yaml); all other flags are
-those of a search. N workers take the same steps as one: gloo between CPUs, nccl between GPUs.
+those of a search. Of series alone: the models of rows are their search's own. N workers take the same steps as one:
+gloo between CPUs, nccl between GPUs.
 
 Exit codes: 0 done; 2 the configuration or the data is wrong; 3 the model failed its proof; 4 interrupted; 1 a bug.
 """
@@ -113,6 +114,11 @@ def _read(file: Path) -> dict[str, Any]:
     for key in _KEYS:
         if key not in chosen:
             raise InputError(f"--params {file}: key {key!r} is missing; needed are {', '.join(_KEYS)}")
+    if isinstance(chosen["params"], dict) and "window.lookback" not in chosen["params"]:
+        raise InputError(
+            f"--params {file}: params have no window.lookback; only a winner of series is trained again, the models of "
+            f"a run of rows are its search's own"
+        )
     if chosen["family"] not in FAMILIES:
         hint = nearest(str(chosen["family"]), FAMILIES)
         raise InputError(f"--params {file}: no model family {chosen['family']!r}{hint}; known: {', '.join(FAMILIES)}")

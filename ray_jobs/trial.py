@@ -6,6 +6,7 @@ import ctypes
 import faulthandler
 import math
 import os
+import platform
 import sys
 import traceback
 from collections.abc import Iterator
@@ -76,6 +77,10 @@ class TrialRun:
         """`writes` is false for all workers of a trial but the first."""
         self.own = own
         self.writes = writes
+        if not Path(own["folder"]).is_dir():  # a node that came later than the sweep's own look at all of them
+            raise CannotWriteError(
+                f"node {platform.node()} does not see {own['folder']}: mount it on every node, then go on with --resume"
+            )
         self.states = trial_states(own["folder"], own["owner"], number)
         self.stack = stack_file(own["folder"], number)
         self.pending: dict[str, Any] | None = None

@@ -64,7 +64,7 @@ def ray_head() -> Iterator[str]:
     It ends with the process that `ray start --block` is: no other Ray on this machine is touched.
     """
     folder = tempfile.mkdtemp(prefix="fl-", dir="/tmp")  # sockets below it: the path must stay short
-    port, dashboard, client = (_free_port() for _ in range(3))
+    port, dashboard, agent, client = (_free_port() for _ in range(4))
     environment = {
         "RAY_ADDRESS": f"127.0.0.1:{port}",
         "HOME": folder,
@@ -76,6 +76,7 @@ def ray_head() -> Iterator[str]:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=2"]
         command += ["--node-ip-address=127.0.0.1", f"--port={port}", f"--dashboard-port={dashboard}"]
         command += ["--min-worker-port=0", "--max-worker-port=0"]  # any that are free: another Ray of the tests runs
+        command += [f"--dashboard-agent-listen-port={agent}"]  # jobs go through it; the usual one is another Ray's
         command += [f"--ray-client-server-port={client}", f"--temp-dir={folder}/ray", "--include-dashboard=true"]
         command += [f"--object-store-memory={512 * 2**20}", "--disable-usage-stats"]
         started = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}

@@ -15,6 +15,8 @@ import torch
 
 from ray_jobs import checkpoints
 from ray_jobs.checkpoints import GRACE, KEPT, SHARE, CannotWriteError, Checkpoints
+from ray_jobs.trial import TrialRun
+from tests.builders import make_problem, make_table
 
 
 def states(folder: Path, trial: int = 7) -> Checkpoints:
@@ -233,3 +235,12 @@ def test_one_slow_write_keeps_no_epoch_from_its_state(tmp_path: Path) -> None:
     assert one.due(1.0) == "durable"
     one.spent += 0.09  # a disk that was busy
     assert one.due(1.0) == "durable"
+
+
+def test_a_node_that_does_not_see_the_run_stops_the_sweep(tmp_path: Path) -> None:
+    """It would write states to a disk of its own, where nobody finds them."""
+    problem = make_problem(make_table(), lookback=8)
+    own = {"folder": str(tmp_path / "elsewhere"), "owner": {}, "number": 0}
+    with pytest.raises(CannotWriteError, match=r"does not see .*elsewhere: mount it on every node"):
+        TrialRun(own, problem, number=0, device="cpu")
+    assert not (tmp_path / "elsewhere").exists()

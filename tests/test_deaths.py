@@ -63,11 +63,8 @@ def calm(connected: None, table: Path, tmp_path_factory: pytest.TempPathFactory)
     return found
 
 
-@pytest.mark.parametrize("trial", [0, 2])
-def test_a_process_that_dies_while_idle_costs_no_trial(
-    trial: int, calm: list[Any], table: Path, tmp_path: Path
-) -> None:
-    kill = Kill(trial, None)
+def test_a_process_that_dies_while_idle_costs_no_trial(calm: list[Any], table: Path, tmp_path: Path) -> None:
+    kill = Kill(2, None)
     _, book, _ = run_sweep(settings(table, tmp_path, *FLAGS), tmp_path, callbacks=[kill])
     assert kill.killed == 1
     assert told(book) == calm

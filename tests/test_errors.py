@@ -247,6 +247,18 @@ def test_odd_yaml_is_refused_in_one_line(text: str, tmp_path: Path, capsys: pyte
     assert str(file) in refusal(capsys, ["--config", str(file)])
 
 
+def test_a_table_of_ones_own_takes_the_place_of_a_file_s_sample(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("data: {sample: stocks, past: []}\n")
+    data = config.parse(["--config", str(file), "--data", "mine.csv"], prog="", description="").data
+    assert (data.path, data.sample, data.past) == ("mine.csv", None, [])
+    with pytest.raises(InputError, match="exclude each other"):
+        config.parse(["--data", "mine.csv", "--sample", "stocks"], prog="", description="")
+    file.write_text("data: 5\n")
+    with pytest.raises(InputError, match="data"):
+        config.parse(["--config", str(file), "--data", "mine.csv"], prog="", description="")
+
+
 PARAMS = """
 family: lstm
 epochs: 2
@@ -272,6 +284,7 @@ params:
         ("epochs: 2", "epochs: 2\nfolds: 5", "each of folds must be numbers"),
         ("epochs: 2", "epochs: 2\nfolds: [1.0, 2.0]", "each of folds must be numbers"),
         ("family: lstm", "family: lstmm", "did you mean 'lstm'?"),
+        ("window.lookback: 24", "model.alpha: 1.0", "only a winner of series is trained again"),
     ],
 )
 def test_a_configuration_to_train_is_checked_before_anything_starts(

@@ -240,6 +240,23 @@ def test_an_average_tells_the_weights_of_inputs_by_their_names():
     assert (each[0][:, 3:] == 0).all() and (each[1][:, 3:5] == 0).all() and (each[1][:, 5] > 0).all()
 
 
+def test_an_average_tells_what_only_some_of_its_models_tell():
+    """A fold that chose no constant input has no weights of them."""
+
+    class Teller(torch.nn.Module):
+        def __init__(self, **told):
+            super().__init__()
+            self.told, self.extras = told, {name: f"the {name}" for name in told}
+
+        def explain(self, past):
+            return past, {name: torch.full((len(past), 1), value) for name, value in self.told.items()}
+
+    average = Average([Teller(attention=1.0), Teller(static=2.0, attention=4.0)])
+    assert average.extras == {"attention": "the attention", "static": "the static"}
+    _, told = average.explain(past=torch.zeros(3, 2))
+    assert {name: each.tolist() for name, each in told.items()} == {"attention": [[2.5]] * 3, "static": [[2.0]] * 3}
+
+
 def test_a_model_of_directions_alone_has_no_metrics_and_no_answer_of_the_value(problem):
     alone = replace(problem, heads=Heads(value=False, direction=True), metric="log_loss")
     fold = alone.split.final

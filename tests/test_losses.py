@@ -146,8 +146,8 @@ def test_calm_windows_weigh_more_and_the_mean_weight_is_one():
 
 
 def test_missing_values_take_no_part_in_the_volatility():
-    past = torch.tensor([[[0.0], [math.nan], [2.0], [6.0]]])  # one known change alone: it does not vary
-    assert model().volatility(past).tolist() == [[0.0]]
+    past = torch.tensor([[[0.0], [2.0], [4.0], [math.nan], [2.0]], [[0.0], [math.nan], [2.0], [6.0], [math.nan]]])
+    assert model().volatility(past).tolist() == [[0.0], [1.0]]  # two changes that are alike; one, which tells nothing
     assert model().last_known(torch.tensor([[[6.0], [4.0], [math.nan]]])).tolist() == [[4.0]]
     assert model().last_known(torch.full((1, 3, 1), math.nan)).tolist() == [[0.0]]  # the train rows' mean
 

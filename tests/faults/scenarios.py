@@ -59,7 +59,7 @@ def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.S
         if code == 4:
             assert "--resume --name" in sweep.said(), sweep.said()
         in_search = len(sweep.ended()) < TRIALS
-        judge.go_on(row, name, sweep.acknowledged(), to_the_end=not in_search or i % 4 == 0)
+        judge.go_on(row, name, sweep.acknowledged(), to_the_end=not in_search or i % 4 == 3)
     return row
 
 

@@ -11,8 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
+from models.predictor import Predictor
+from models.torch_predictor import TorchPredictor
 from ray_jobs import config
 from ray_jobs.params import check_fixed
 from tests.conftest import ROOT
@@ -71,8 +74,11 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
                 assert run_folder == f"runs/{examples[-1]}"
             case ["python", "-m", "ray_jobs.portfolio", pattern, *flags]:
                 run([sys.executable, *words[1:3], *shortened(pattern, checkout), *flags], checkout)
-            case ["python", "ray_jobs/train.py", *_] | ["python", "-m", "ray_jobs.compare", *_]:
+            case ["python", "-m", "ray_jobs.compare", *_]:
                 run([sys.executable, *words[1:]], checkout)
+            case ["python", "ray_jobs/train.py", *_, "--workers", "2", "--name", name]:
+                run([sys.executable, *words[1:], "--export.members", "2"], checkout)
+                check_trained(checkout / "runs" / name)
             case ["python", *_]:
                 run([sys.executable, *words[1:], *SHORT], checkout)
             case ["ray", "job", "submit", *rest]:
@@ -83,13 +89,22 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
                 pytest.fail(f"no way to run this line of the README: {line!r}")
 
 
+def check_trained(folder: Path) -> None:
+    """What two workers trained twice is shipped as an average, with its figures."""
+    card = Predictor(folder / "bundles" / "lstm").card
+    assert (folder / "DONE").exists() and card["winner"]["epochs"] == 1
+    assert card["metrics"]["holdout"]["mae"] > 0
+    first, second = TorchPredictor(folder / "bundles" / "lstm").model.models
+    assert not torch.equal(first.network.head.map.weight, second.network.head.map.weight), "both drew the same numbers"
+
+
 def shortened(pattern: str, folder: Path) -> list[str]:
     """Copies of the use cases with the least of budgets."""
     files = []
     for file in ROOT.glob(pattern):
         case = yaml.safe_load(file.read_text())
         case["search"]["trials"] = 1
-        case |= {"validation": {"folds": 2}, "export": {"winner": "average"}}
+        case |= {"families": case["families"][:1], "validation": {"folds": 2}, "export": {"winner": "average"}}
         (folder / file.name).write_text(yaml.safe_dump(case))
         files.append(file.name)
     assert files

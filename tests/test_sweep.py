@@ -12,15 +12,12 @@ import numpy as np
 import optuna
 import pandas as pd
 import pytest
-import torch
-import yaml
 from torch import Tensor, nn
 
 from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
-from models.torch_predictor import TorchPredictor
-from ray_jobs import cluster, compare, config, search, series, ship, train, winner
+from ray_jobs import cluster, compare, config, search, series, ship, winner
 from ray_jobs.kind import ProofError
 from ray_jobs.settings import Config
 from ray_jobs.study import ending, epochs
@@ -205,21 +202,6 @@ def test_workers_inside_a_trial_score_as_one_worker_does(table: Path, tmp_path: 
     params = unflatten({**trial.params, **book.fixed, "fit.max_epochs": 2})
     alone = [epoch.value for epoch in problem.cross_validation("linear", params, trial=0).epochs()]
     assert [e["value"] for e in epochs(trial)] == pytest.approx(alone, rel=1e-4)
-
-
-def test_train_ships_one_configuration_with_two_workers(table: Path, tmp_path: Path) -> None:
-    best = tmp_path / "best.yaml"
-    params = {**load("lstm").default, "window.lookback": 24}
-    best.write_text(yaml.safe_dump({"family": "lstm", "params": params, "epochs": 2}))
-    arguments = ["--params", str(best), "--workers", "2", "--data", str(table), "--target", "load", "--horizon", "4"]
-    arguments += ["--export.members", "2"]
-    run = train.main([*arguments, "--runs", str(tmp_path), "--name", "trained"])
-    assert (run / "DONE").exists()
-    card = Predictor(run / "bundles" / "lstm").card
-    assert card["winner"]["epochs"] == 2
-    assert card["metrics"]["holdout"]["mae"] > 0
-    first, second = TorchPredictor(run / "bundles" / "lstm").model.models
-    assert not torch.equal(first.network.head.map.weight, second.network.head.map.weight), "both drew the same numbers"
 
 
 def test_fold_models_are_averaged_after_blocked_folds(table: Path, tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ class Arena:
 
     def __init__(self, folder: Path, *, trials: int = 6, epochs: int = 4) -> None:
         self.folder = folder
+        self.trials = trials
         self.runs = folder / "runs"
         self.log = folder / "trained.txt"
         self.common = ["--data", str(folder / "table.csv"), "--target", "load", "--lookback", "24", "--horizon", "4"]

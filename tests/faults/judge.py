@@ -9,8 +9,6 @@ from collections import Counter
 from tests.faults.arena import Arena, Sweep, processes, wait_for
 from tests.faults.row import Row
 
-TRIALS, EPOCHS = 6, 4
-
 
 def actors() -> list[int]:
     """The processes that train, by Ray's titles: idle, and at work."""
@@ -27,12 +25,13 @@ class Judge:
         arena.trained()
         self.values = calm.acknowledged()
         self.ends = calm.ended()
-        assert len(self.ends) == TRIALS, calm.said()
+        assert len(self.ends) == arena.trials, calm.said()
         self.best = min(self.ends, key=lambda number: self.ends[number]["value"])
 
     def _search(self, sweep: Sweep) -> None:
         """Let it go on until its last trial has ended, and no further: not to the training of its winner."""
-        wait_for(lambda: len(sweep.ended()) == TRIALS or sweep.process.poll() is not None, 300, "the search to end")
+        done = self.arena.trials
+        wait_for(lambda: len(sweep.ended()) == done or sweep.process.poll() is not None, 300, "the search to end")
         sweep.send(signal.SIGTERM)
         sweep.end(4, 0)
 
@@ -61,14 +60,14 @@ class Judge:
         # Before the database is opened, which makes files beside it.
         row.left_over += len(sweep.left_over()) if done else 0
         found, ends = sweep.acknowledged(), sweep.ended()
-        row.trials_lost += len(set(range(TRIALS)) - set(ends))
+        row.trials_lost += len(set(range(self.arena.trials)) - set(ends))
         places = Counter(
             notes["place"] for trial in sweep.notes().values() for notes in trial.values() if "place" in notes
         )
         row.counted_twice += sum(n - 1 for n in places.values())
         row.epochs_lost += sum(found.get(key) != value for key, value in before.items())
         trained = Counter(self.arena.trained())
-        again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(TRIALS)]
+        again = [sum(n - 1 for (t, _), n in trained.items() if t == trial) for trial in range(self.arena.trials)]
         row.epochs_twice = max(row.epochs_twice, *again)
         calm, same = self.ends[self.best], found == self.values
         if done:

@@ -1,6 +1,7 @@
 """What is done to sweeps, and what is counted afterwards.
 
     python -m tests.faults.scenarios kill_driver=2 kill_actor=1 ...
+    python -m tests.faults.scenarios trials=4 epochs=3 kill_driver=1       of smaller sweeps
 
 Each scenario disturbs so many sweeps at seeded random instants and lets them go on; the yardstick is the same for all.
 Its row is printed as one line of JSON.
@@ -23,7 +24,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tests.faults.arena import Arena, Limited, processes, wait_for
-from tests.faults.judge import EPOCHS, TRIALS, Judge, actors
+from tests.faults.judge import Judge, actors
 from tests.faults.row import Row
 from tests.faults.spoil import spoil
 
@@ -58,7 +59,7 @@ def _signal(judge: Judge, n: int, rng: random.Random, row: Row, number: signal.S
             continue
         if code == 4:
             assert "--resume --name" in sweep.said(), sweep.said()
-        in_search = len(sweep.ended()) < TRIALS
+        in_search = len(sweep.ended()) < judge.arena.trials
         judge.go_on(row, name, sweep.acknowledged(), to_the_end=not in_search or i % 4 == 3)
     return row
 
@@ -292,7 +293,7 @@ SCENARIOS: dict[str, Callable[[Judge, int, random.Random], Row]] = {
 
 def main(asked: dict[str, int], seed: int = 0) -> None:
     folder = Path(tempfile.mkdtemp(prefix="fl-", dir="/tmp"))
-    arena = Arena(folder, trials=TRIALS, epochs=EPOCHS)
+    arena = Arena(folder, **{name: asked.pop(name) for name in ("trials", "epochs") if name in asked})
     arena.start_ray()
     try:
         judge = Judge(arena)

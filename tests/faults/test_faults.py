@@ -12,7 +12,7 @@ import pytest
 from tests.faults import every_write, spoil
 from tests.faults.arena import ROOT
 
-SHORT = ["terminate_driver=1", "corrupt_states=1"]  # the second kills the driver first
+SHORT = ["trials=4", "epochs=3", "terminate_driver=1", "corrupt_states=1"]  # the second kills the driver first
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

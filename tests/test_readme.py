@@ -77,7 +77,7 @@ def test_block_runs(number: int, checkout: Path, ray_head: str) -> None:
             case ["python", "-m", "ray_jobs.compare", *_]:
                 run([sys.executable, *words[1:]], checkout)
             case ["python", "ray_jobs/train.py", *_, "--workers", "2", "--name", name]:
-                run([sys.executable, *words[1:], "--export.members", "2"], checkout)
+                run([sys.executable, *words[1:], "--export.winner", "refit", "--export.members", "2"], checkout)
                 check_trained(checkout / "runs" / name)
             case ["python", *_]:
                 run([sys.executable, *words[1:], *SHORT], checkout)

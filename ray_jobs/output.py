@@ -117,8 +117,6 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
 def say_bounds(out: Console, summary: dict[str, Any], spaces: str) -> None:
     for name in summary["on_bounds"]:
         file = f"{spaces}/{name.partition(':')[0]}.py"
-        if spaces == "search_spaces" and not name.partition(": ")[2].startswith(("model.", "window.")):
-            file = f"{file} (what families share: _common.py)"
         out.print(
             f"note: the best {name} lies on its bound: widen its range in {file} and search again", soft_wrap=True
         )

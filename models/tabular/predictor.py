@@ -64,7 +64,9 @@ def _column(frame: pd.DataFrame, said: dict[str, Any]) -> NDArray[Any]:
         case "int64":
             return read_known_times(column, name)
         case _:
+            if not pd.api.types.is_numeric_dtype(column.dtype):
+                column = column.where(~column.isin(BLANKS))
             try:
-                return np.asarray(pd.to_numeric(column.where(~column.isin(BLANKS))), np.float32)
+                return np.asarray(pd.to_numeric(column), np.float32)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"column {name!r} holds numbers in training: {error}") from None

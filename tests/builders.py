@@ -66,6 +66,19 @@ def make_rich_table(n_rows: int = 200, *, n_targets: int = 1) -> Table:
     )
 
 
+def make_sales(rows: int = 400) -> pd.DataFrame:
+    """Hours of "sales" and "price", both waves without noise; "shop" is a in the first half and b in the second."""
+    t = np.arange(rows)
+    return pd.DataFrame(
+        {
+            "time": pd.date_range("2024-01-01", periods=rows, freq="h"),
+            "sales": 10 + np.sin(t / 5) + 0.01 * (t % 7),
+            "price": 2 + np.cos(t / 9),
+            "shop": ["a"] * (rows // 2) + ["b"] * (rows - rows // 2),
+        }
+    )
+
+
 def make_problem(
     table: Table | None = None,
     *,

@@ -57,6 +57,16 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray may not be started, which is what a refused command promises."""
+
+    def refuse() -> None:
+        raise AssertionError("Ray was started for a command that is refused")
+
+    monkeypatch.setattr("ray_jobs.cluster.connect", refuse)
+
+
 @pytest.fixture(scope="session")
 def ray_head() -> Iterator[str]:
     """One Ray for all tests, of their own: its ports, its folder, its token; yields the dashboard's address.

@@ -23,7 +23,7 @@ from ray_jobs.compare import compare_families
 from ray_jobs.report.compared import SCORES, read_comparison
 from ray_jobs.run_folder import RunFolder
 from tests.conftest import ROOT
-from tests.test_report import Reader
+from tests.pages import Reader
 
 EVIL = "<img src=x onerror=alert(1)>&'\""
 BASELINES = {"last value": (5.0, 4.0, 9.0, 0.0), "mean": (6.0, 5.0, None, 0.5)}

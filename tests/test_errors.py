@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,26 +11,15 @@ import pytest
 import ray
 
 from data.errors import InputError
-from ray_jobs import cluster, config, display, prepare, series, train
-from ray_jobs.params import check_fixed, judged_by_another, with_head_weights
+from ray_jobs import cluster, config, display, prepare
 from ray_jobs.search import main
-from ray_jobs.sweep import HaltedError
 from search_spaces import FAMILIES
+from tests.builders import make_sales
+
+pytestmark = pytest.mark.usefixtures("nothing_starts")
 
 Frame = pd.DataFrame
 Change = Callable[[Frame], Frame]
-
-
-def good(rows: int = 400) -> Frame:
-    t = np.arange(rows)
-    return pd.DataFrame(
-        {
-            "time": pd.date_range("2024-01-01", periods=rows, freq="h"),
-            "sales": 10 + np.sin(t / 5) + 0.01 * (t % 7),
-            "price": 2 + np.cos(t / 9),
-            "shop": ["a"] * (rows // 2) + ["b"] * (rows - rows // 2),
-        }
-    )
 
 
 def put(column: str, row: int, value: object) -> Change:
@@ -204,14 +192,6 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise AssertionError("Ray was started for a command that is refused")
-
-    monkeypatch.setattr(cluster, "connect", refuse)
-
-
 def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     """The one line that refuses these arguments."""
     with pytest.raises(SystemExit) as ended:
@@ -228,7 +208,7 @@ def refusal(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
 def test_what_is_wrong_is_said_in_one_line(
     change: Change | None, flags: list[str], says: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frame = change(good()) if change else good()
+    frame = change(make_sales()) if change else make_sales()
     file = tmp_path / "table.csv"
     frame.to_csv(file, index=False)
     runs = tmp_path / "runs"
@@ -259,76 +239,6 @@ def test_a_table_of_ones_own_takes_the_place_of_a_file_s_sample(tmp_path: Path) 
         config.parse(["--config", str(file), "--data", "mine.csv"], prog="", description="")
 
 
-PARAMS = """
-family: lstm
-epochs: 2
-params:
-  window.lookback: 24
-  input.normalisation: last
-  model.hidden: 16
-  fit.lr: 0.001
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ("lookback: 24", "lookback: 24.0", "window.lookback must be a whole number"),
-        ("lookback: 24", "lookback: .nan", "window.lookback must be a whole number"),
-        ("hidden: 16", "hidden: 1.5", "model.hidden must be int, got 1.5"),
-        ("hidden: 16", "hidden: 16\n  fit.batch_size: true", "fit.batch_size must be int, got True"),
-        ("hidden: 16", "hidden: 16\n  model.n_targets: 1", "n_targets"),
-        ("lr: 0.001", "lr: .nan", "fit.lr must be float, got nan"),
-        ("epochs: 2", "epochs: 1" + "0" * 30, "epochs must be a whole number from 1 to 100000"),
-        ("epochs: 2", "epochs: 2\ntrial: abc", "trial must be a whole number from 0"),
-        ("epochs: 2", "epochs: 2\nfolds: 5", "each of folds must be numbers"),
-        ("epochs: 2", "epochs: 2\nfolds: [1.0, 2.0]", "each of folds must be numbers"),
-        ("family: lstm", "family: lstmm", "did you mean 'lstm'?"),
-        ("window.lookback: 24", "model.alpha: 1.0", "only a winner of series is trained again"),
-    ],
-)
-def test_a_configuration_to_train_is_checked_before_anything_starts(
-    old: str, new: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "best.yaml"
-    file.write_text(PARAMS.replace(old, new))
-    with pytest.raises(SystemExit) as ended:
-        train.main(["--params", str(file), "--runs", str(tmp_path / "runs")])
-    printed = capsys.readouterr()
-    assert ended.value.code == 2 and printed.err.count("\n") == 1
-    assert says in printed.err and not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("keep", "flags", "says"),
-    [
-        ("\n  input.keep: 3", [], "input.keep=3 counts inputs that features.select ranks, which is 'none' here"),
-        ("\n  input.keep: 4", [*SELECT, *LAGS], "from 1 to 3, got 4"),
-        ("", [*SELECT, *LAGS], "from 1 to 3, got None"),
-    ],
-)
-def test_a_choice_of_inputs_to_train_fits_its_configuration(
-    keep: str, flags: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "best.yaml"
-    file.write_text(PARAMS.replace("normalisation: last", f"normalisation: last{keep}"))
-    good().to_csv(tmp_path / "table.csv", index=False)
-    arguments = ["--data", str(tmp_path / "table.csv"), *TARGET, "--horizon", "3", "--folds", "2", *flags]
-    with pytest.raises(SystemExit) as ended:
-        train.main(["--params", str(file), "--runs", str(tmp_path / "runs"), *arguments])
-    printed = capsys.readouterr()
-    assert ended.value.code == 2 and printed.err.count("\n") == 1
-    assert says in printed.err and not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("workers", ["0", "²", "9" * 5000])
-def test_workers_are_a_number(workers: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        train.main(["--params", str(tmp_path / "best.yaml"), "--workers", workers])
-    printed = capsys.readouterr()
-    assert ended.value.code == 2 and printed.err.count("\n") == 1 and len(printed.err) < 200
-
-
 def test_a_default_name_can_be_resumed_by(tmp_path: Path) -> None:
     settings = config.check({"data": {"path": "/tables/ventes_été 销售.csv", "targets": ["x"]}})
     name = prepare.default_name(FAMILIES, settings)
@@ -346,7 +256,7 @@ def test_brackets_in_a_name_are_printed_as_they_are(capsys: pytest.CaptureFixtur
 
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    good().to_csv(tmp_path / "sales.csv", index=False)
+    make_sales().to_csv(tmp_path / "sales.csv", index=False)
     line = refusal(capsys, ["--data", str(tmp_path / "slaes.csv"), "--target", "sales"])
     assert "sales.csv" in line
 
@@ -362,12 +272,12 @@ def test_a_table_of_rows_is_no_series(capsys: pytest.CaptureFixture[str]) -> Non
 def test_too_few_rows_names_the_number_that_would_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "table.csv"
     flags = ["--data", str(file), *TARGET, *WINDOW]
-    good(60).to_csv(file, index=False)
+    make_sales(60).to_csv(file, index=False)
     line = refusal(capsys, flags)
     needed = max(int(word.strip(",;.")) for word in line.split() if word.strip(",;.").isdigit())
-    good(needed - 1).to_csv(file, index=False)
+    make_sales(needed - 1).to_csv(file, index=False)
     assert str(needed) in refusal(capsys, flags)
-    good(needed).to_csv(file, index=False)
+    make_sales(needed).to_csv(file, index=False)
     with pytest.raises(AssertionError, match="Ray was started"):
         main("lstm", arguments=flags)
 
@@ -422,21 +332,6 @@ def test_families_are_named_and_known(capsys: pytest.CaptureFixture[str]) -> Non
     assert "did you mean 'lstm'?" in capsys.readouterr().err
 
 
-def test_a_choice_that_is_fixed_may_be_any_that_the_family_takes() -> None:
-    """As the README shows it: the spaces search three losses, and no weighting."""
-    flags = [*TARGET, "--search.fixed", "{fit.loss: smooth_l1, fit.weighting: volatility}"]
-    check_fixed(config.parse(flags, prog="", description=""), ["lstm", "linear"])
-
-
-def test_weights_of_heads_that_contradict_the_parameters_are_refused() -> None:
-    settings = config.parse([*TARGET, "--heads.direction", "0.3", "--horizon", "2"], prog="", description="")
-    assert with_head_weights(settings, {"fit.lr": 0.1}) == {"fit.direction_weight": 0.3, "fit.lr": 0.1}
-    with pytest.raises(InputError, match=r"heads\.direction says 0\.3, and the params' fit\.direction_weight 0\.5"):
-        with_head_weights(settings, {"fit.direction_weight": 0.5})
-    with pytest.raises(InputError, match="one weight for each of 2 steps"):
-        with_head_weights(settings, {"fit.step_weights": "1 1 1"})
-
-
 def test_weights_that_leave_a_fold_without_any_are_refused(tmp_path: Path) -> None:
     frame = pd.DataFrame({"time": pd.date_range("2024", periods=300, freq="h"), "y": np.sin(np.arange(300.0))})
     frame["w"] = (np.arange(300) > 150).astype(float)
@@ -445,53 +340,3 @@ def test_weights_that_leave_a_fold_without_any_are_refused(tmp_path: Path) -> No
     settings = prepare.complete(config.parse([*flags, "--horizon", "2"], prog="", description=""))
     with pytest.raises(InputError, match="every training window of fold 1 weighs 0"):
         prepare.problem(settings)
-
-
-@pytest.mark.parametrize(
-    ("family", "fixed", "words"),
-    [
-        ("attention_lstm", "{model.hidden: 48}", ["attention_lstm (", "model.layers: 3", "fix that, too"]),
-        ("tcn_attention", "{model.filters: 20}", ["tcn_attention (", "model.heads: 8"]),
-        ("tft", "{model.heads: 32}", ["tft (", "model.hidden: 16"]),
-    ],
-)
-def test_what_is_fixed_goes_with_everything_that_is_searched(family, fixed, words):
-    settings = config.parse([*TARGET, "--search.fixed", fixed], prog="", description="")
-    with pytest.raises(InputError) as caught:
-        check_fixed(settings, [family])
-    assert all(word in str(caught.value) for word in words), caught.value
-
-
-def test_a_weight_that_is_searched_by_another_head_s_metric_is_said():
-    settings = config.parse([*TARGET, "--heads.direction", "0.3,1.0"], prog="", description="")
-    (said,) = judged_by_another(settings, "mae")
-    assert "heads.direction is searched, and search.metric=mae judges the value head alone" in said
-    assert judged_by_another(settings, "log_loss") == []
-
-
-def test_what_is_fixed_with_all_that_it_depends_on_is_taken():
-    fixed = "{model.hidden: 48, model.layers: 1, model.heads: 4}"
-    check_fixed(config.parse([*TARGET, "--search.fixed", fixed], prog="", description=""), ["attention_lstm"])
-
-
-def test_a_final_training_that_fails_takes_no_other_with_it(monkeypatch, tmp_path):
-    """A network too large for its device when it sees all rows: the others are trained without it."""
-    asked = []
-
-    def models(settings, problem, finalists, folder):
-        asked.append([best.family for best in finalists])
-        if "tft" in asked[-1]:
-            raise HaltedError("the final training of tft failed: out of memory")
-        return [f"model of {best.family}" for best in finalists]
-
-    monkeypatch.setattr(series, "models", models)
-    finalists = [SimpleNamespace(family=name) for name in ("lstm", "tft", "linear")]
-    trained, without = series._trained(None, None, finalists, SimpleNamespace(path=tmp_path))
-    assert [(best.family, model) for best, model in trained] == [
-        ("lstm", "model of lstm"),
-        ("linear", "model of linear"),
-    ]
-    assert without == {"tft": "the final training of tft failed: out of memory"}
-    assert asked == [["lstm", "tft", "linear"], ["lstm"], ["tft"], ["linear"]]
-    with pytest.raises(HaltedError, match="tft failed"):
-        series._trained(None, None, finalists[1:2], SimpleNamespace(path=tmp_path))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ray_jobs import cluster
 from ray_jobs.tune_tabular import run
+
+pytestmark = pytest.mark.usefixtures("nothing_starts")
 
 Change = Callable[[pd.DataFrame], pd.DataFrame]
 TARGET = ["--target", "churned"]
@@ -91,13 +92,8 @@ def test_bad_input_ends_in_one_line_before_ray_starts(
     says: list[str],
     table: pd.DataFrame,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def connect() -> None:
-        pytest.fail("Ray was started")
-
-    monkeypatch.setattr(cluster, "connect", connect)
     (change(table) if change else table).to_parquet(tmp_path / "rows.parquet")
     with pytest.raises(SystemExit) as ended:
         run(["--data", str(tmp_path / "rows.parquet"), "--runs", str(tmp_path / "runs"), *flags])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -32,7 +32,7 @@ def weights(model: nn.Module) -> dict[str, NDArray[Any]]:
     return {name: value.detach().cpu().numpy() for name, value in model.state_dict().items()}
 
 
-def restore(descriptions: list[Mapping[str, Any]], arrays: Arrays) -> nn.Module:
+def restore(descriptions: Sequence[Mapping[str, Any]], arrays: Arrays) -> nn.Module:
     """The model that `describe` and `weights` were taken of, in evaluation mode.
 
     ValueError, KeyError, TypeError or RuntimeError where the two do not fit each other.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,12 +20,14 @@ from ray_jobs import config, output, prepare, tables
 from ray_jobs.display import busy
 from ray_jobs.kind import ProofError
 from ray_jobs.params import check_fixed, check_select, head_weights, judged_by_another
+from ray_jobs.proofs import GRAPHS, prove_all
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
+from ray_jobs.ship import Shipped
 from ray_jobs.study import StudyBook
 from ray_jobs.suggest import points
 from ray_jobs.sweep import HaltedError
-from ray_jobs.winner import Finalist, Winner, crown, finalist, models
+from ray_jobs.winner import Finalist, Winner, candidate, crown, finalist, models
 from search_spaces import FAMILIES, load, unflatten, with_keep
 
 __all__ = [
@@ -127,16 +130,26 @@ def winners(
     settings: Config, problem: Problem, finalists: Sequence[Finalist], run: RunFolder, out: Console
 ) -> tuple[list[Winner], dict[str, str]]:
     """Each finalist trained, proven and written; of one that could not be trained or failed its proof, why."""
-    crowned = []
     names = ", ".join(best.family for best in finalists)
     with busy(out, f"{names}: training the best configuration on everything before the holdout"):
         trained, without = _trained(settings, problem, finalists, run)
-    for best, model in trained:
-        with busy(out, f"{best.family}: exporting and proving it"):
-            try:
-                crowned.append(crown(settings, problem, best, model, run))
-            except ProofError as error:
-                without[best.family] = str(error)
+    candidates = {best.family: candidate(best, model) for best, model in trained}
+    found = {}
+    with busy(out, f"{', '.join(candidates)}: exporting and proving"):
+        for family, proven in prove_all(settings, problem, list(candidates.values()), run.path):
+            found[family] = proven
+            if len(candidates) > 1:
+                out.print(f"{family}: compared with PyTorch, {len(found)} of {len(candidates)}", soft_wrap=True)
+    crowned = []
+    with busy(out, "measuring what an answer costs"):  # with nothing beside it
+        for best, _ in trained:
+            match found[best.family]:
+                case ProofError() as error:
+                    without[best.family] = str(error)
+                case Shipped() as proven:
+                    told = candidates[best.family]
+                    crowned.append(crown(settings, problem, best, told, proven, run))
+    shutil.rmtree(run.path / GRAPHS)
     if not crowned:
         raise ProofError("; ".join(without.values()))
     return crowned, without

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from data.windows import future_values, past_view
 from data.words import words_of
-from models.bundle import write_bundle
+from models.bundle import VECTORS, write_bundle
 from models.crossval import FoldScore, Problem, example
 from models.export import OUTPUT, export_onnx
 from models.extras import extras
@@ -26,7 +26,7 @@ from models.scaling import Statistics
 from models.signature import Signature
 from models.training import Answers
 from models.uncertainty import Coverage, coverage, has_dropout, sample
-from models.validation import Proof, answers, open_session, prove
+from models.validation import Proof, answers, measured, open_session, prove
 from models.words import encode, input_names
 from ray_jobs.cluster import versions
 from ray_jobs.kind import ProofError
@@ -46,65 +46,91 @@ class Shipped:
     dropout: Coverage | None  # of intervals from dropout on the holdout; None for a model that has none
 
 
-def ship(
-    model: nn.Module,
-    problem: Problem,
-    config: Config,
-    *,
-    family: str,
-    lookback: int,
-    folder: Path,
-    cv: Mapping[str, Any],
-    trial: Mapping[str, Any],
-) -> Shipped:
-    """Write the bundle to `folder`, or raise ProofError and write nothing.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Candidate:
+    """A trained model that is to be shipped, and what is said of it."""
 
-    `cv` holds mean, std and folds of the selection metric; `trial` what bundle.json says of the winner.
-    """
-    table, final = problem.table, problem.split.final
-    rows = lookback + problem.features.reach  # that a client sends
-    statistics = Statistics.fit(table.numbers, final.rows)
-    proven = _spread(final.valid, rows * len(table.names))
-    takes = signature(problem, extras(model))
-    inputs = _inputs(problem, takes, proven, rows)
+    model: nn.Module
+    family: str
+    lookback: int
+    cv: Mapping[str, Any]  # mean, std and folds of the selection metric
+    trial: Mapping[str, Any]  # what bundle.json says of the winner
+
+
+def ship(candidate: Candidate, problem: Problem, config: Config, folder: Path) -> Shipped:
+    """Write the bundle to `folder`, or raise ProofError and write nothing."""
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
-        zeros = example(problem, lookback, 2)
-        export_onnx(model, graph, zeros, metadata=_metadata(problem, family), words=takes.words)
-        proof = prove(
-            model,
-            graph,
-            inputs,
-            targets=table.targets,
-            mean=statistics.mean,
-            std=statistics.std,
-            tolerance=config.export.tolerance,
-            words=takes.words,
-        )
-        if not proof.passed:
-            raise ProofError(first_failure(proof, family))
-        session = open_session(graph)
-        parts = np.array_split(final.valid, -(-len(final.valid) // len(proven)))  # no more at a time than were proven
-        names = (OUTPUT, *problem.heads.extras)
-        answered = [answers(session, _inputs(problem, takes, part, rows), _BATCH, names) for part in parts]
-        predicted = {name: np.concatenate([each[name] for each in answered]) for name in names}
-        scores = FoldScore(problem, final).every(predicted)
-        dropout = _dropout_coverage(model, problem, takes, rows)
-        write_bundle(
-            folder,
-            graph,
-            model,
-            card={**_card(config, problem, family, cv, scores, trial), "dropout": dropout and asdict(dropout)},
-            signature=takes,
-            targets=table.targets,
-            lookback=rows,
-            steps=[int(step) for step in problem.steps],
-            proof=proof,
-            inputs=inputs,
-            extras=extras(model),
-            weighed=problem.weighed,
-        )
-    return Shipped(proof=proof, predicted=predicted, holdout=scores, dropout=dropout)
+        proven = prove_model(candidate, problem, config, graph)
+        return leave(candidate, proven, problem, config, graph, folder)
+
+
+def prove_model(candidate: Candidate, problem: Problem, config: Config, graph: Path) -> Shipped:
+    """Export the model to the file `graph`, hold the two against each other, and score the file on the holdout.
+
+    ProofError where they differ. What it costs to ask the graph is not measured: others may be proven beside.
+    """
+    table, final, model = problem.table, problem.split.final, candidate.model
+    statistics = Statistics.fit(table.numbers, final.rows)
+    rows, origins = _sent(problem, candidate.lookback)
+    takes = signature(problem, extras(model))
+    zeros = example(problem, candidate.lookback, 2)
+    export_onnx(model, graph, zeros, metadata=_metadata(problem, candidate.family), words=takes.words)
+    proof = prove(
+        model,
+        graph,
+        _inputs(problem, takes, origins, rows),
+        targets=table.targets,
+        mean=statistics.mean,
+        std=statistics.std,
+        tolerance=config.export.tolerance,
+        words=takes.words,
+    )
+    if not proof.passed:
+        raise ProofError(first_failure(proof, candidate.family))
+    session = open_session(graph)
+    parts = np.array_split(final.valid, -(-len(final.valid) // len(origins)))  # no more at a time than were proven
+    names = (OUTPUT, *problem.heads.extras)
+    answered = [answers(session, _inputs(problem, takes, part, rows), _BATCH, names) for part in parts]
+    predicted = {name: np.concatenate([each[name] for each in answered]) for name in names}
+    return Shipped(
+        proof=proof,
+        predicted=predicted,
+        holdout=FoldScore(problem, final).every(predicted),
+        dropout=_dropout_coverage(model, problem, takes, rows),
+    )
+
+
+def leave(
+    candidate: Candidate, proven: Shipped, problem: Problem, config: Config, graph: Path, folder: Path
+) -> Shipped:
+    """Measure what the proven `graph` costs, and write its bundle to `folder`."""
+    model, told = candidate.model, extras(candidate.model)
+    rows, origins = _sent(problem, candidate.lookback)
+    takes = signature(problem, told)
+    shipped = replace(proven, proof=measured(proven.proof, graph))
+    few = origins[:: max(1, len(origins) // VECTORS)][:VECTORS]
+    write_bundle(
+        folder,
+        graph,
+        model,
+        card=_card(config, problem, candidate, shipped),
+        signature=takes,
+        targets=problem.table.targets,
+        lookback=rows,
+        steps=[int(step) for step in problem.steps],
+        proof=shipped.proof,
+        inputs=_inputs(problem, takes, few, rows),
+        extras=told,
+        weighed=problem.weighed,
+    )
+    return shipped
+
+
+def _sent(problem: Problem, lookback: int) -> tuple[int, NDArray[np.int64]]:
+    """How many rows a client sends, and the origins of the holdout that a proof compares."""
+    rows = lookback + problem.features.reach
+    return rows, _spread(problem.split.final.valid, rows * len(problem.table.names))
 
 
 def _dropout_coverage(model: nn.Module, problem: Problem, takes: Signature, rows: int) -> Coverage | None:
@@ -135,39 +161,34 @@ def _metadata(problem: Problem, family: str) -> dict[str, str]:
     }
 
 
-def _card(
-    config: Config,
-    problem: Problem,
-    family: str,
-    cv: Mapping[str, Any],
-    holdout: Mapping[str, float],
-    trial: Mapping[str, Any],
-) -> dict[str, Any]:
+def _card(config: Config, problem: Problem, candidate: Candidate, shipped: Shipped) -> dict[str, Any]:
     """What bundle.json says besides the graph's inputs, outputs and proof; no place of ours is in it."""
     table = problem.table
     return {
         "name": config.name,
-        "family": family,
+        "family": candidate.family,
         "task": "forecast",
         "calendar": table.calendar.name,
         "step": {"unit": table.calendar.unit, "step": table.calendar.step},
         "time_column": table.time_name,
         "answers_value": problem.heads.answers_value,  # else the last known value stands in its place
         "features": list(problem.features.names(table.names)),  # that the graph works out of its inputs
-        "chosen": chosen(problem, trial["params"], trial["kind"]),  # of columns and features, besides the targets
+        # Of columns and features, besides the targets.
+        "chosen": chosen(problem, candidate.trial["params"], candidate.trial["kind"]),
         "metrics": {
             "name": problem.metric,
             "unit": problem.unit,
             "direction": METRICS[problem.metric].direction,
-            **cv,
-            "holdout": dict(holdout),
+            **candidate.cv,
+            "holdout": dict(shipped.holdout),
             "baselines": [
                 {"name": name, "holdout": FoldScore(problem, problem.split.final)(values)}
                 for name, values in naive_answers(problem, problem.split.final).items()
             ],
         },
         "interval": None,
-        "winner": dict(trial),
+        "dropout": shipped.dropout and asdict(shipped.dropout),
+        "winner": dict(candidate.trial),
         "config": config.model_dump(exclude={"runs": True, "data": {"path"}, "search": {"storage"}}),
         "seed": problem.seed,
         "versions": versions(),

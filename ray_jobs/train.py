@@ -87,16 +87,14 @@ def train(settings: Config, chosen: dict[str, Any], *, workers: int) -> Path:
             members=settings.export.members,
         )
         [model] = train_final(problem, [final], resources=resources, workers=workers, folder=run.path)
-        shipped = ship.ship(
-            model,
-            problem,
-            settings,
+        candidate = ship.Candidate(
+            model=model,
             family=family,
             lookback=lookback,
-            folder=run.bundle(family),
             cv={"mean": chosen.get("value"), "std": chosen.get("std"), "folds": chosen.get("folds", [])},
             trial={**{key: chosen[key] for key in _KEYS}, "kind": "refit"},
         )
+        shipped = ship.ship(candidate, problem, settings, run.bundle(family))
         run.write_json(
             "summary.json",
             no_nan({"family": family, "holdout": shipped.holdout, "onnx_error": shipped.proof.error}),

@@ -106,8 +106,10 @@ class TrialRun:
             with _time_limit(self.own["epoch_timeout"], self.stack):
                 epoch = next(self.iterator)
             result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
-            # What several workers grew nobody can grow again alone: each of their epochs is kept.
-            way = self.states.due(epoch.train_seconds) or ("quick" if self.own.get("workers", 1) > 1 else None)
+            # A trial's last state is its winner's model; and what several workers grew nobody can grow again alone.
+            way = self.states.due(epoch.train_seconds)
+            if way is None and (epoch.last or self.own.get("workers", 1) > 1):
+                way = "quick"
             if math.isfinite(epoch.value) and self.writes and way:
                 self.states.save(self.cv.state_dict(), result, way)
         said, self.said = self.said, []

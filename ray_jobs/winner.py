@@ -19,9 +19,10 @@ from ray_jobs import ship
 from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.final import Final, train_final
 from ray_jobs.kind import NoWinnerError
+from ray_jobs.proofs import graph_of
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.settings import Config
-from ray_jobs.ship import Shipped
+from ray_jobs.ship import Candidate, Shipped
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.trial import prepare_process
@@ -113,19 +114,21 @@ def models(config: Config, problem: Problem, finalists: Sequence[Finalist], fold
     return [next(trained) if f.average is None else f.average for f in finalists]
 
 
-def crown(config: Config, problem: Problem, best: Finalist, model: nn.Module, run: RunFolder) -> Winner:
-    """The finalist's bundle, proven and written; ProofError as `ship` raises it."""
-    shipped = ship.ship(
-        model,
-        problem,
-        config,
+def candidate(best: Finalist, model: nn.Module) -> Candidate:
+    """The finalist's model, and what its bundle says of it."""
+    return Candidate(
+        model=model,
         family=best.family,
         lookback=best.params["window.lookback"],
-        folder=run.bundle(best.family),
         cv={"mean": best.value, "std": best.std, "folds": best.folds},
         trial={"trial": best.trial, "params": best.params, "epochs": best.epochs, "kind": best.kind},
     )
-    return Winner(finalist=best, shipped=shipped)
+
+
+def crown(config: Config, problem: Problem, best: Finalist, told: Candidate, proven: Shipped, run: RunFolder) -> Winner:
+    """The finalist with its bundle written."""
+    graph = graph_of(run.path, best.family)
+    return Winner(finalist=best, shipped=ship.leave(told, proven, problem, config, graph, run.bundle(best.family)))
 
 
 def restore(cv: InStep[Any], states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:

@@ -17,12 +17,11 @@ import pandas as pd
 import pytest
 import torch
 
-from models import validation
 from models.bundle import VECTORS
 from models.export import Average, export_onnx
 from models.predictor import BundleError, Predictor, verify
 from models.scaling import Statistics
-from models.validation import BATCHES, edge_rows, prove
+from models.validation import BATCHES, edge_rows, measured, prove
 from tests.builders import COLUMNS, make_bundle, make_model, make_problem, make_table, some_windows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,9 +77,10 @@ def graph(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def proof(model, graph, past, statistics):
-    return prove(
+    compared = prove(
         model, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=1e-5
     )
+    return measured(compared, graph)
 
 
 @pytest.fixture(scope="module")
@@ -158,17 +158,16 @@ def changed(model, change):
     return other
 
 
-def prove_changed(monkeypatch, model, graph, past, statistics, change, tolerance=1e-5):
-    monkeypatch.setattr(validation, "measure", lambda _: {})
+def prove_changed(model, graph, past, statistics, change, tolerance=1e-5):
     other = changed(model, change)
     return prove(
         other, graph, {"past": past}, targets=TARGETS, mean=statistics.mean, std=statistics.std, tolerance=tolerance
     )
 
 
-def test_a_model_that_differs_in_one_output_fails_and_is_told_where(monkeypatch, model, graph, past, statistics):
+def test_a_model_that_differs_in_one_output_fails_and_is_told_where(model, graph, past, statistics):
     # Bias 3 is the second output of "heat": half a deviation off.
-    proof = prove_changed(monkeypatch, model, graph, past, statistics, [0, 0, 0, 0.5, 0, 0])
+    proof = prove_changed(model, graph, past, statistics, [0, 0, 0, 0.5, 0, 0])
     assert not proof.passed and not any(c.passed for c in proof.checks if c.rows == "holdout")
     assert proof.error == pytest.approx(0.5, rel=1e-4) and proof.as_dict()["verdict"] == "different"
     for check in proof.checks:
@@ -182,12 +181,12 @@ def test_a_model_that_differs_in_one_output_fails_and_is_told_where(monkeypatch,
 
 @pytest.mark.parametrize(("tolerance", "passes"), [(1e-3, False), (4e-3, True)])
 def test_the_tolerance_is_in_deviations_of_the_target(monkeypatch, model, graph, past, statistics, tolerance, passes):
-    proof = prove_changed(monkeypatch, model, graph, past, statistics, [0.002, 0, 0, 0, 0, 0], tolerance)
+    proof = prove_changed(model, graph, past, statistics, [0.002, 0, 0, 0, 0, 0], tolerance)
     assert proof.error == pytest.approx(0.002, rel=0.01) and proof.passed == passes
 
 
-def test_an_answer_that_is_not_finite_fails(monkeypatch, model, graph, past, statistics):
-    proof = prove_changed(monkeypatch, model, graph, past, statistics, [0, 0, 0, 0, float("nan"), 0])
+def test_an_answer_that_is_not_finite_fails(model, graph, past, statistics):
+    proof = prove_changed(model, graph, past, statistics, [0, 0, 0, 0, float("nan"), 0])
     assert not any(c.passed for c in proof.checks) and proof.error == np.inf
     assert all(", output 3, target load: " in c.worst for c in proof.checks)
 

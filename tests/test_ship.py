@@ -33,16 +33,14 @@ def unmeasured(monkeypatch):
 
 def ship_to(folder, model, problem, **params):
     config = check({"name": "small", "data": {"path": "load.csv", "targets": list(TARGETS)}})
-    return ship.ship(
-        model,
-        problem,
-        config,
+    candidate = ship.Candidate(
+        model=model,
         family="linear",
         lookback=LOOKBACK,
-        folder=folder,
         cv={"mean": 0.5, "std": 0.1, "folds": [0.4, 0.6]},
         trial={"trial": 0, "params": params, "kind": "refit"},
     )
+    return ship.ship(candidate, problem, config, folder)
 
 
 def test_a_model_that_passes_is_shipped_with_the_score_of_its_file(problem, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,13 @@ import pandas as pd
 import pytest
 from torch import Tensor, nn
 
-from models.crossval import Problem
 from models.export import export_onnx
 from models.predictor import Predictor
-from ray_jobs import cluster, compare, config, search, series, ship, winner
+from ray_jobs import cluster, compare, config, search, series, ship
 from ray_jobs.kind import ProofError
-from ray_jobs.settings import Config
+from ray_jobs.proofs import prove_all
+from ray_jobs.ship import Shipped
 from ray_jobs.study import ending, epochs
-from ray_jobs.winner import Finalist, Winner
 from search_spaces import load, unflatten
 from tests.sweeps import run_sweep, settings
 
@@ -78,13 +78,12 @@ def test_time_that_is_spent_ends_a_sweep_with_what_it_has(table: Path, tmp_path:
     assert book.best() is not None
 
 
-def crown_but(family: str) -> Any:
-    def crowned(config: Config, problem: Problem, best: Finalist, *rest: Any) -> Winner:
-        if best.family == family:
-            raise ProofError(f"{family} differs")
-        return winner.crown(config, problem, best, *rest)
+def proofs_but(family: str) -> Any:
+    def proven(*given: Any) -> Iterator[tuple[str, Shipped | ProofError]]:
+        for name, found in prove_all(*given):
+            yield name, ProofError(f"{family} differs") if name == family else found
 
-    return crowned
+    return proven
 
 
 def test_a_run_leaves_everything_that_explains_it(
@@ -92,27 +91,27 @@ def test_a_run_leaves_everything_that_explains_it(
 ) -> None:
     flags = ["--trials", "3", "--max-epochs", "3", "--name", "whole", "--folds", "2", "--export.winner", "average"]
     with monkeypatch.context() as patch:  # a graph of one family that would not answer as PyTorch does
-        patch.setattr(series, "crown", crown_but("linear"))
+        patch.setattr(series, "prove_all", proofs_but("linear"))
         with pytest.raises(ProofError, match="linear differs"):
-            search.search(settings(table, tmp_path, *flags), ["linear", "lstm"])
+            search.search(settings(table, tmp_path, *flags), ["linear", "tcn"])
     run = tmp_path / "whole"
-    assert [file.name for file in (run / "bundles").iterdir()] == ["lstm"]
-    assert list(json.loads((run / "summary.json").read_text())["winners"]) == ["lstm"]
+    assert [file.name for file in (run / "bundles").iterdir()] == ["tcn"]
+    assert list(json.loads((run / "summary.json").read_text())["winners"]) == ["tcn"]
     assert "linear has no winner: linear differs" in (run / "report.html").read_text()
     assert not (run / "DONE").exists()
     assert list(run.glob("sweep-linear/checkpoints/*/*")), "what was trained is kept for the one who goes on"
 
-    assert run == search.search(settings(table, tmp_path, *flags), ["linear", "lstm"], resume=True)
+    assert run == search.search(settings(table, tmp_path, *flags), ["linear", "tcn"], resume=True)
     names = {file.name for file in run.iterdir()}
     assert names == {
         "config.yaml", "study.db", "trials.parquet", "curves.parquet", "oof.parquet", "holdout.parquet",
-        "summary.json", "report.html", "best.yaml", "best-linear.yaml", "best-lstm.yaml", "bundles", "DONE",
+        "summary.json", "report.html", "best.yaml", "best-linear.yaml", "best-tcn.yaml", "bundles", "DONE",
         "comparison.parquet", "comparison.html",
     }  # fmt: skip
     summary = json.loads((run / "summary.json").read_text())
-    assert [set(summary["winners"]), summary["trials"].get("failed", 0)] == [{"linear", "lstm"}, 0]
+    assert [set(summary["winners"]), summary["trials"].get("failed", 0)] == [{"linear", "tcn"}, 0]
     assert {row["name"] for row in summary["leaderboard"]} == {
-        "linear", "lstm", "last value", "seasonal naive", "drift", "mean",
+        "linear", "tcn", "last value", "seasonal naive", "drift", "mean",
     }  # fmt: skip
     again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
     assert again.search.trials == 3
@@ -227,5 +226,5 @@ def test_a_graph_that_differs_is_not_shipped(
         search.main("linear", arguments=[*arguments, "--runs", str(tmp_path), "--name", "other"])
     assert ended.value.code == 3
     assert "the ONNX graph of linear differs from PyTorch" in capsys.readouterr().err
-    assert not list((tmp_path / "other").rglob("model.onnx"))
+    assert not list((tmp_path / "other").rglob("*.onnx"))
     assert not (tmp_path / "other" / "DONE").exists()

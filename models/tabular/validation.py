@@ -22,7 +22,7 @@ from models.tabular.blend import Blend
 from models.tabular.graph import sent
 from models.tabular.metrics import Scores
 from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
-from models.validation import Check, Proof, measure, open_session
+from models.validation import Check, Proof, measured, open_session
 
 BATCHES = (1, 2, 17, 1024, 10_000)
 PROBABILITY = 1e-6
@@ -65,7 +65,7 @@ def prove(
             else:
                 checks += _compare(kind, batch, found, expected[which], blend, mean, std, tolerance)
     main = blend.answers.names[0]
-    return Proof(tolerance=tolerance, checks=tuple(checks), costs=measure(graph), output=main)
+    return measured(Proof(tolerance=tolerance, checks=tuple(checks), output=main), graph)
 
 
 def answered(graph: Path, table: RowTable, rows: NDArray[np.int64], names: Mapping[str, str]) -> Scores:

@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from _paths import existing
 from _process import ROOT, environment
 
 from data.folds import Fold, Split
@@ -80,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("data", type=Path, help="ETTh1: date and 7 channels")
+    parser.add_argument("data", type=existing, help="ETTh1: date and 7 channels")
     parser.add_argument("families", nargs="+", choices=FAMILIES, metavar="FAMILY")
     parser.add_argument("--horizon", type=int, default=96, help="steps ahead, default %(default)s")
     parser.add_argument("--time", default="date", help="the column of times, default %(default)s")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from _paths import existing
 
 from data.synthetic import RiskPanel
 
@@ -25,10 +26,12 @@ LARGEST_RATIO = 1.10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--best", type=Path, help="of a panel of one's own: what data.synthetic wrote as --best")
+    parser.add_argument("run", type=existing, help="the run's folder")
+    parser.add_argument("--best", type=existing, help="of a panel of one's own: what data.synthetic wrote as --best")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "risk.json")
     given = parser.parse_args()
+    if not (given.run / "holdout.parquet").exists():
+        parser.error(f"{given.run} is no finished run of series: it has no holdout.parquet")
     best = pd.read_parquet(given.best) if given.best else RiskPanel(businesses=2000).best()
     rows = compare(pd.read_parquet(given.run / "holdout.parquet"), best)
     print(f"{'family':<16} {'months':>6} {'windows':>8} {'1 - MAE':>8} {'best':>8} {'MAE ratio':>10}")
@@ -38,6 +41,7 @@ def main() -> None:
             f"{row['family']:<16} {row['months']:>6} {row['windows']:>8} {row['one_minus_mae']:>8.4f} "
             f"{row['best']:>8.4f} {row['ratio']:>10.3f} {'met' if met else 'not met'}"
         )
+    print("held out: the last months of all businesses, whose earlier months the models were trained on")
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf8")
 

@@ -26,6 +26,7 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pandas as pd
+from _paths import existing
 from _process import ROOT, environment
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -62,10 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     whats = parser.add_subparsers(dest="what", required=True)
     one = whats.add_parser("untuned")
-    one.add_argument("run", type=Path, help="the folder of a run of rows")
+    one.add_argument("run", type=existing, help="the folder of a run of rows")
     for name in ("search", "asha"):
         other = whats.add_parser(name)
-        other.add_argument("--data", required=True)
+        other.add_argument("--data", type=existing, required=True)
         other.add_argument("--target", required=True)
         other.add_argument("--drop", default="")
         other.add_argument("--trials", type=int, default=30)
@@ -73,6 +74,8 @@ def main() -> None:
     for each in whats.choices.values():
         each.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.what == "untuned" and not (given.run / "summary.json").exists():
+        parser.error(f"{given.run} is no finished run: it has no summary.json")
     result = {"untuned": untuned, "search": search, "asha": asha}[given.what](given)
     out = given.out or ROOT / "benchmarks" / "results" / f"tabular-{given.what}.json"
     out.parent.mkdir(parents=True, exist_ok=True)

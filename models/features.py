@@ -164,6 +164,38 @@ def _pooled(kind: str, x: Tensor, n: int) -> Tensor:
 
 
 def _deviation(x: Tensor, n: int) -> Tensor:
-    """Of each n values in a row, from their own mean: a difference of running sums would lose its digits."""
-    span = x[:, torch.arange(x.shape[1] - n + 1)[:, None] + torch.arange(n)]  # (B, T - n + 1, n, P)
-    return (span - span.mean(dim=2, keepdim=True)).square().mean(dim=2).sqrt()
+    """(B, T, P) -> (B, T - n + 1, P): of each n values in a row, from their own mean.
+
+    Spans of 1, 2, 4, ... steps are joined until they are n long (Chan, Golub & LeVeque 1983,
+    doi.org/10.1080/00031305.1983.10483115): a difference of running sums would lose its digits, and every span for
+    itself takes n times the memory.
+    """
+    part, whole = _Spans(x, torch.zeros_like(x), 1), None
+    while True:
+        if n & part.steps:
+            whole = part if whole is None else whole.followed_by(part)
+        if 2 * part.steps > n:
+            break
+        part = part.followed_by(part)
+    assert whole is not None
+    return (whole.squares / n).sqrt()
+
+
+@dataclass(frozen=True, slots=True)
+class _Spans:
+    """All spans of so many steps in a row: their means, and their sums of squares from it; (B, T - steps + 1, P)."""
+
+    mean: Tensor
+    squares: Tensor
+    steps: int
+
+    def followed_by(self, other: _Spans) -> _Spans:
+        a, b = self.steps, other.steps
+        count = other.mean.shape[1] - a
+        mean, squares = self.mean[:, :count], self.squares[:, :count]
+        apart = other.mean[:, a:] - mean
+        return _Spans(
+            mean + apart * (b / (a + b)),
+            squares + other.squares[:, a:] + apart.square() * (a * b / (a + b)),
+            a + b,
+        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,7 @@ class Predictor:
         Answers are float32 in the targets' units. ValueError where an input is missing, unknown or of another shape, or
         where no head answers the value: then `explain` has all there is.
         """
-        if not self.card.get("answers_value", True):
-            heads = ", ".join(each["name"] for each in self.card["outputs"][1:])
-            raise ValueError(f"the model answers no value, but {heads}; ask explain, or explain_table")
+        check_answers_value(self.card)
         answers: NDArray[np.float32] = self._run(past, others, self.card["outputs"][:1])[0]
         return answers
 
@@ -160,22 +159,36 @@ class Predictor:
         return calendar.later(np.full(len(self.steps), time[-1]), np.array(self.steps, np.int64))
 
     def _run(self, past: NDArray[Any], others: dict[str, NDArray[Any]], outputs: list[dict[str, Any]]) -> Any:
-        given = {"past": past, **others}
-        unknown = [name for name in given if name not in self.inputs]
-        if unknown:
-            raise ValueError(f"the model has no input {unknown[0]!r}; it takes {', '.join(self.inputs)}")
-        feed = {}
-        for name, said in self.inputs.items():
-            wanted = _shown(said)
-            if name not in given:
-                raise ValueError(f"input {name!r} is missing: {wanted} {said['dtype']}, {', '.join(said['columns'])}")
-            values = np.asarray(given[name])
-            if values.ndim != len(said["shape"]) or list(values.shape[1:]) != said["shape"][1:]:
-                raise ValueError(f"{name} must be {wanted}, got {values.shape}")
-            if len(values) != len(past):
-                raise ValueError(f"{name} must be a batch of {len(past)} as past is, got {len(values)}")
-            feed[name] = _typed(name, values, said["dtype"])
-        return self.session.run([each["name"] for each in outputs], feed)
+        return self.session.run([each["name"] for each in outputs], feed(self.inputs, past, others))
+
+
+def check_answers_value(card: dict[str, Any]) -> None:
+    """ValueError where no head of the model answers the value."""
+    if not card.get("answers_value", True):
+        heads = ", ".join(each["name"] for each in card["outputs"][1:])
+        raise ValueError(f"the model answers no value, but {heads}; ask explain, or explain_table")
+
+
+def feed(
+    inputs: Mapping[str, dict[str, Any]], past: NDArray[Any], others: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[Any]]:
+    """What was given, as the card's `inputs` by name take it; ValueError as `Predictor.predict` says."""
+    given = {"past": past, **others}
+    unknown = [name for name in given if name not in inputs]
+    if unknown:
+        raise ValueError(f"the model has no input {unknown[0]!r}; it takes {', '.join(inputs)}")
+    typed = {}
+    for name, said in inputs.items():
+        wanted = _shown(said)
+        if name not in given:
+            raise ValueError(f"input {name!r} is missing: {wanted} {said['dtype']}, {', '.join(said['columns'])}")
+        values = np.asarray(given[name])
+        if values.ndim != len(said["shape"]) or list(values.shape[1:]) != said["shape"][1:]:
+            raise ValueError(f"{name} must be {wanted}, got {values.shape}")
+        if len(values) != len(past):
+            raise ValueError(f"{name} must be a batch of {len(past)} as past is, got {len(values)}")
+        typed[name] = _typed(name, values, said["dtype"])
+    return typed
 
 
 def _shown(said: dict[str, Any]) -> str:

@@ -218,6 +218,7 @@ def summary(
         {
             **common,
             "metric": metric_card(problem),
+            "answers_value": problem.heads.answers_value,
             "leaderboard": leaderboard(problem, winners),
             "holdout": holdout_summary(problem, winners),
             "dropout": {w.finalist.family: asdict(w.shipped.dropout) for w in winners if w.shipped.dropout},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -81,3 +82,17 @@ def test_the_published_tables_are_met_by_searches_whose_settings_exist(script):
     assert (settings.search.metric, settings.validation.folds) == ("mse", 3)
     assert settings.search.time_budget + 60 * published.MEMBERS["segment_lstm"] < 1800  # a member takes about a minute
     assert set(published.LOOKBACKS) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("risk", ["nowhere"]), ("published", ["nowhere.csv", "linear"]), ("tabular", ["untuned", "nowhere"])],
+)
+def test_a_path_that_is_not_there_is_refused_in_one_line(script, monkeypatch, capsys, name, given):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
+    with pytest.raises(SystemExit) as ended:
+        script(name).main()
+    assert ended.value.code == 2
+    assert (
+        capsys.readouterr().err.splitlines()[-1].endswith(f"{given[-2 if name == 'published' else -1]} does not exist")
+    )

@@ -49,6 +49,15 @@ def test_the_report_has_every_section_and_chart(page):
     }
 
 
+def test_no_forecast_is_drawn_where_no_head_answers_the_value(tmp_path):
+    run = make_run(tmp_path / "directions", families=("lstm",))
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "answers_value": False}))
+    read = Reader(write_report(run).read_text(encoding="utf-8"))
+    assert "there is no forecast to draw" in read.text
+    assert not {"forecast", "in-full", "by-step"} & set(read.charts)
+
+
 def test_nothing_is_loaded_from_the_network(page):
     read = Reader(page)
     for tag, attributes in read.tags:

@@ -100,6 +100,19 @@ def test_a_bundle_answers_in_pytorch_as_its_model_did(bundle):
     assert (TorchPredictor(folder).predict(past) == expected).all()
 
 
+def test_it_refuses_what_the_other_predictor_refuses(bundle):
+    folder, past, _ = bundle
+    predictor = TorchPredictor(folder)
+    with pytest.raises(ValueError, match=r"past must be \(batch, 8 steps, 3 columns\), got \(40, 7, 3\)"):
+        predictor.predict(past[:, 1:])
+    with pytest.raises(ValueError, match="the model has no input 'ahead'"):
+        predictor.sample(past, 2, ahead=past)
+    predictor.card["answers_value"] = False
+    for asked in (predictor.predict, predictor.sample):
+        with pytest.raises(ValueError, match="the model answers no value"):
+            asked(past)
+
+
 def test_its_dropout_gives_intervals(bundle):
     folder, past, expected = bundle
     predictor = TorchPredictor(folder)

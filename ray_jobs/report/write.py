@@ -71,34 +71,45 @@ def _warnings(run: Run) -> str:
 
 
 def _answers(run: Run) -> list[str]:
-    """The sections on what the winner answers: forecasts, error by step, folds."""
-    parts = []
-    if len(run.holdout):
-        shown, n_all = forecasts.views(run)
-        left_out = f" The first {len(shown)} of {n_all} pairs of series and target." if n_all > len(shown) else ""
-        several = len(run.steps) > 1
-        at_steps = "its first and its last step ahead" if several else f"{run.steps[0]} ahead"
-        caption = (
-            f"Truth and the answers of {escape(run.family)} for {at_steps}, each drawn at the time it speaks of. "
-            f"No trial was chosen by these rows.{left_out} Drag to zoom, double-click to see all; "
-            "click a name in the legend to hide or show its line."
-        )
-        full = (
-            "<h3>The last forecasts, in full</h3>"
-            '<p class="caption">Each line is one forecast, made just before its first point.</p>',
-            chart("in-full", forecasts.in_full(run), 360),
-        )
-        drawn = chart("forecast", forecasts.forecasts(run), 420)
-        parts.append(section("forecasts", "Forecasts on the holdout", caption, drawn, *(full if several else ())))
-    by_step = (run.summary.get("holdout") or {}).get("by_step")
-    if by_step:
-        several = len(run.steps) > 1
-        caption = f"Mean error on the holdout by how far ahead the answer lies: lower is better. {_HIDDEN}"
-        drawn = (
-            chart("by-step", forecasts.by_step(run), 380) if several else '<p class="quiet">There is only one step.</p>'
-        )
-        parts.append(section("steps", "Error by step ahead", caption, drawn, tables.by_target(run)))
+    """The sections on what the winner answers: forecasts, error by step, directions, folds."""
+    if run.summary.get("answers_value", True):
+        parts = [*_forecasts(run), *_by_step(run)]
+    else:
+        why = "No head answers the value: there is no forecast to draw."
+        parts = [section("forecasts", "Forecasts on the holdout", why, tables.by_target(run))]
     return [*parts, *_directions(run), *_dropout(run), _folds(run)]
+
+
+def _forecasts(run: Run) -> list[str]:
+    if not len(run.holdout):
+        return []
+    shown, n_all = forecasts.views(run)
+    left_out = f" The first {len(shown)} of {n_all} pairs of series and target." if n_all > len(shown) else ""
+    several = len(run.steps) > 1
+    at_steps = "its first and its last step ahead" if several else f"{run.steps[0]} ahead"
+    caption = (
+        f"Truth and the answers of {escape(run.family)} for {at_steps}, each drawn at the time it speaks of. "
+        f"No trial was chosen by these rows.{left_out} Drag to zoom, double-click to see all; "
+        "click a name in the legend to hide or show its line."
+    )
+    full = (
+        "<h3>The last forecasts, in full</h3>"
+        '<p class="caption">Each line is one forecast, made just before its first point.</p>',
+        chart("in-full", forecasts.in_full(run), 360),
+    )
+    drawn = chart("forecast", forecasts.forecasts(run), 420)
+    return [section("forecasts", "Forecasts on the holdout", caption, drawn, *(full if several else ()))]
+
+
+def _by_step(run: Run) -> list[str]:
+    if not (run.summary.get("holdout") or {}).get("by_step"):
+        return []
+    caption = f"Mean error on the holdout by how far ahead the answer lies: lower is better. {_HIDDEN}"
+    if len(run.steps) > 1:
+        drawn = chart("by-step", forecasts.by_step(run), 380)
+    else:
+        drawn = '<p class="quiet">There is only one step.</p>'
+    return [section("steps", "Error by step ahead", caption, drawn, tables.by_target(run))]
 
 
 def _directions(run: Run) -> list[str]:

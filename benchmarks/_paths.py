@@ -6,9 +6,15 @@ import argparse
 from pathlib import Path
 
 
-def existing(text: str) -> Path:
-    """A file or folder that is there; else argparse says so in one line and ends with 2."""
-    path = Path(text)
-    if not path.exists():
-        raise argparse.ArgumentTypeError(f"{text} does not exist")
-    return path
+def file(text: str) -> Path:
+    """A file that is there; else argparse says so in one line and ends with 2."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
+def folder(text: str) -> Path:
+    """Likewise a folder."""
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text}")
+    return Path(text)

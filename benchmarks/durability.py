@@ -18,8 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import _paths
 from _common import Job
-from _paths import existing
 from _process import ROOT
 from rich.console import Console
 from sweep import Bench, draw_configurations, find_data
@@ -30,7 +30,7 @@ _WITHOUT = {"PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks" / "not_durabl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=existing, help="one series, CSV or Parquet; default ETTh1, else a built-in sample"
+        "--data", type=_paths.file, help="one series, CSV or Parquet; default ETTh1, else a built-in sample"
     )
     parser.add_argument("--time", help="its time column, where it has several that could be")
     parser.add_argument("--target", help="the column to forecast")

@@ -32,9 +32,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _paths
 import numpy as np
 import pandas as pd
-from _paths import existing
 from _process import ROOT, environment
 
 from data.folds import Fold, Split
@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    parser.add_argument("data", type=existing, help="ETTh1: date and 7 channels")
+    parser.add_argument("data", type=_paths.file, help="ETTh1: date and 7 channels")
     parser.add_argument("families", nargs="+", choices=FAMILIES, metavar="FAMILY")
     parser.add_argument("--horizon", type=int, default=96, help="steps ahead, default %(default)s")
     parser.add_argument("--time", default="date", help="the column of times, default %(default)s")

@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import _paths
 import pandas as pd
-from _paths import existing
 
 from data.synthetic import RiskPanel
 
@@ -26,8 +26,8 @@ LARGEST_RATIO = 1.10
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=existing, help="the run's folder")
-    parser.add_argument("--best", type=existing, help="of a panel of one's own: what data.synthetic wrote as --best")
+    parser.add_argument("run", type=_paths.folder, help="the run's folder")
+    parser.add_argument("--best", type=_paths.file, help="of a panel of one's own: what data.synthetic wrote as --best")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "risk.json")
     given = parser.parse_args()
     if not (given.run / "holdout.parquet").exists():

@@ -26,10 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import _figures
+import _paths
 import optuna
 from _common import FAMILY, Job
 from _figures import Figures, Result
-from _paths import existing
 from _process import ROOT, Usage, environment, python, run
 from rich.console import Console
 
@@ -247,7 +247,7 @@ def find_data(given: argparse.Namespace, console: Console) -> tuple[str | None, 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=existing, help="one series, CSV or Parquet; default ETTh1, else a built-in sample"
+        "--data", type=_paths.file, help="one series, CSV or Parquet; default ETTh1, else a built-in sample"
     )
     parser.add_argument("--time", help="its time column, where it has several that could be")
     parser.add_argument("--target", help="the column to forecast")

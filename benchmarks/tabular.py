@@ -23,10 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import _paths
 import lightgbm
 import numpy as np
 import pandas as pd
-from _paths import existing
 from _process import ROOT, environment
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -63,10 +63,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     whats = parser.add_subparsers(dest="what", required=True)
     one = whats.add_parser("untuned")
-    one.add_argument("run", type=existing, help="the folder of a run of rows")
+    one.add_argument("run", type=_paths.folder, help="the folder of a run of rows")
     for name in ("search", "asha"):
         other = whats.add_parser(name)
-        other.add_argument("--data", type=existing, required=True)
+        other.add_argument("--data", type=_paths.file, required=True)
         other.add_argument("--target", required=True)
         other.add_argument("--drop", default="")
         other.add_argument("--trials", type=int, default=30)

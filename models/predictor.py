@@ -166,7 +166,7 @@ def check_answers_value(card: dict[str, Any]) -> None:
     """ValueError where no head of the model answers the value."""
     if not card.get("answers_value", True):
         heads = ", ".join(each["name"] for each in card["outputs"][1:])
-        raise ValueError(f"the model answers no value, but {heads}; ask explain, or explain_table")
+        raise ValueError(f"the model answers no value, but {heads}; ask Predictor.explain, or explain_table")
 
 
 def feed(

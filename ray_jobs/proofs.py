@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -14,60 +12,70 @@ from torch import nn
 
 from models.crossval import Problem
 from models.restore import Arrays, describe, restore, weights
+from ray_jobs.footprint import PROCESS_BYTES, largest_node
 from ray_jobs.kind import ProofError
 from ray_jobs.settings import Config
-from ray_jobs.ship import Candidate, Shipped, prove_model
-from ray_jobs.sweep import MAX_FAILURES
+from ray_jobs.ship import Candidate, Proven, proof_bytes, prove_model
+from ray_jobs.sweep import MAX_FAILURES, HaltedError
 from ray_jobs.trial import prepare_process
 
-GRAPHS = "graphs"  # in a run's folder: those that are proven, and not shipped yet
+Found = Proven | ProofError
+Heard = Callable[[str, Found], None]
 
 
 def prove_all(
-    config: Config, problem: Problem, candidates: Sequence[Candidate], folder: Path
-) -> Iterator[tuple[str, Shipped | ProofError]]:
-    """Each candidate's family and its proof, or why it failed, as they come. The graphs lie where `graph_of` says.
+    config: Config, problem: Problem, candidates: Sequence[Candidate], heard: Heard = lambda family, found: None
+) -> dict[str, Found]:
+    """By family, each candidate's proof or why it failed; `heard` is told of each as it comes.
 
-    Several take a core of the cluster each. What their graphs cost is not measured, see `ship.leave`.
+    Several take a core of the cluster each, and as much memory as they may need. HaltedError where a process dies
+    more often than is borne.
     """
-    shutil.rmtree(folder / GRAPHS, ignore_errors=True)  # of an earlier process
-    (folder / GRAPHS).mkdir(mode=0o700)
     if len(candidates) == 1:
         [told] = candidates
-        yield told.family, _proven(told, problem, config, graph_of(folder, told.family))
-        return
-    prove, there = ray.remote(num_cpus=1, max_retries=MAX_FAILURES)(_prove), ray.put(problem)
-    asked = {}
-    for told in candidates:
-        # As a bundle holds it: some networks (weight norm) do not pickle.
-        described, arrays = describe(told.model), weights(told.model)
-        bare, graph = replace(told, model=nn.Identity()), graph_of(folder, told.family)
-        asked[prove.remote(bare, described, arrays, there, config, graph)] = told.family
-    while asked:
-        [done], _ = ray.wait(list(asked))
-        family = asked.pop(done)
-        try:
-            yield family, ray.get(done)
-        except RayTaskError as error:
-            raise error.cause from None
-        except RayError as error:
-            yield family, ProofError(f"the process that proved {family} died: {str(error).splitlines()[0]}")
-
-
-def graph_of(folder: Path, family: str) -> Path:
-    """The family's graph in the run's `folder`, between its proof and its bundle."""
-    return folder / GRAPHS / f"{family}.onnx"
-
-
-def _prove(
-    bare: Candidate, described: list[dict[str, Any]], arrays: Arrays, problem: Problem, config: Config, graph: Path
-) -> Shipped | ProofError:
-    prepare_process(1)
-    return _proven(replace(bare, model=restore(described, arrays)), problem, config, graph)
-
-
-def _proven(told: Candidate, problem: Problem, config: Config, graph: Path) -> Shipped | ProofError:
+        heard(told.family, found := _proven(told, problem, config))
+        return {told.family: found}
+    there = ray.put(problem)
+    asked = {_asked(config, problem, told, there): told.family for told in candidates}
+    proven = {}
     try:
-        return prove_model(told, problem, config, graph)
+        while waiting := [each for each, family in asked.items() if family not in proven]:
+            [done], _ = ray.wait(waiting)
+            proven[asked[done]] = _answer(done, asked[done])
+            heard(asked[done], proven[asked[done]])
+    finally:
+        for each in asked:
+            ray.cancel(each, force=True)  # nothing where it is done
+    return proven
+
+
+def _asked(config: Config, problem: Problem, told: Candidate, there: Any) -> Any:
+    """The task that proves one; the model travels as a bundle holds it: some networks (weight norm) do not pickle."""
+    needed = PROCESS_BYTES + proof_bytes(problem, told)
+    memory = min(needed, largest_node(config.resources)["memory"])
+    task = ray.remote(num_cpus=1, memory=memory, max_retries=MAX_FAILURES)(_prove)
+    return task.remote(replace(told, model=nn.Identity()), describe(told.model), weights(told.model), there, config)
+
+
+def _answer(done: Any, family: str) -> Found:
+    try:
+        found: Found = ray.get(done)
+        return found
+    except RayTaskError as error:
+        cause = error.cause or error
+        cause.add_note(str(error))  # the stack of the other process
+        raise cause from None
+    except RayError as error:
+        raise HaltedError(f"the process that proved {family} died: {(str(error).splitlines() or ['?'])[0]}") from error
+
+
+def _prove(bare: Candidate, described: list[dict[str, Any]], arrays: Arrays, problem: Problem, config: Config) -> Found:
+    prepare_process(1)
+    return _proven(replace(bare, model=restore(described, arrays)), problem, config)
+
+
+def _proven(told: Candidate, problem: Problem, config: Config) -> Found:
+    try:
+        return prove_model(told, problem, config)
     except ProofError as error:
         return error

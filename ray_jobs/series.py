@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,10 +19,10 @@ from ray_jobs import config, output, prepare, tables
 from ray_jobs.display import busy
 from ray_jobs.kind import ProofError
 from ray_jobs.params import check_fixed, check_select, head_weights, judged_by_another
-from ray_jobs.proofs import GRAPHS, prove_all
+from ray_jobs.proofs import Found, prove_all
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
-from ray_jobs.ship import Shipped
+from ray_jobs.ship import Proven
 from ray_jobs.study import StudyBook
 from ray_jobs.suggest import points
 from ray_jobs.sweep import HaltedError
@@ -134,22 +133,24 @@ def winners(
     with busy(out, f"{names}: training the best configuration on everything before the holdout"):
         trained, without = _trained(settings, problem, finalists, run)
     candidates = {best.family: candidate(best, model) for best, model in trained}
-    found = {}
+    said: list[str] = []
+
+    def heard(family: str, found: Found) -> None:
+        said.append(family)
+        how = "differs from PyTorch" if isinstance(found, ProofError) else "equals PyTorch"
+        if len(candidates) > 1:
+            out.print(f"{family}: its graph {how}; {len(said)} of {len(candidates)} compared", soft_wrap=True)
+
     with busy(out, f"{', '.join(candidates)}: exporting and proving"):
-        for family, proven in prove_all(settings, problem, list(candidates.values()), run.path):
-            found[family] = proven
-            if len(candidates) > 1:
-                out.print(f"{family}: compared with PyTorch, {len(found)} of {len(candidates)}", soft_wrap=True)
+        proven = prove_all(settings, problem, list(candidates.values()), heard)
     crowned = []
-    with busy(out, "measuring what an answer costs"):  # with nothing beside it
+    with busy(out, "measuring what an answer costs"):
         for best, _ in trained:
-            match found[best.family]:
+            match proven[best.family]:
                 case ProofError() as error:
                     without[best.family] = str(error)
-                case Shipped() as proven:
-                    told = candidates[best.family]
-                    crowned.append(crown(settings, problem, best, told, proven, run))
-    shutil.rmtree(run.path / GRAPHS)
+                case Proven() as found:
+                    crowned.append(crown(settings, problem, best, candidates[best.family], found, run))
     if not crowned:
         raise ProofError("; ".join(without.values()))
     return crowned, without

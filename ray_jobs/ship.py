@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +38,6 @@ _SAMPLES, _DROPPED_WINDOWS = 50, 256  # of answers with dropout on
 _PROVEN_BYTES = 256 << 20  # of holdout windows that the proof compares at most
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shipped:
-    proof: Proof
-    predicted: Answers  # on the holdout, from the file, through onnxruntime
-    holdout: dict[str, float]  # metric -> value
-    dropout: Coverage | None  # of intervals from dropout on the holdout; None for a model that has none
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
     """A trained model that is to be shipped, and what is said of it."""
@@ -57,43 +49,62 @@ class Candidate:
     trial: Mapping[str, Any]  # what bundle.json says of the winner
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Proven:
+    """A model's graph that answers as it does; what it costs is not known yet."""
+
+    graph: bytes  # the ONNX file
+    proof: Proof
+    predicted: Answers  # on the holdout, from the file, through onnxruntime
+    holdout: dict[str, float]  # metric -> value
+    dropout: Coverage | None  # of intervals from dropout on the holdout; None for a model that has none
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shipped:
+    proof: Proof  # with costs
+    predicted: Answers
+    holdout: dict[str, float]
+    dropout: Coverage | None
+
+
 def ship(candidate: Candidate, problem: Problem, config: Config, folder: Path) -> Shipped:
     """Write the bundle to `folder`, or raise ProofError and write nothing."""
-    with tempfile.TemporaryDirectory() as scratch:
-        graph = Path(scratch) / "model.onnx"
-        proven = prove_model(candidate, problem, config, graph)
-        return leave(candidate, proven, problem, config, graph, folder)
+    return leave(candidate, prove_model(candidate, problem, config), problem, config, folder)
 
 
-def prove_model(candidate: Candidate, problem: Problem, config: Config, graph: Path) -> Shipped:
-    """Export the model to the file `graph`, hold the two against each other, and score the file on the holdout.
+def prove_model(candidate: Candidate, problem: Problem, config: Config) -> Proven:
+    """Export the model, hold the file against it, and score the file on the holdout; ProofError where they differ.
 
-    ProofError where they differ. What it costs to ask the graph is not measured: others may be proven beside.
+    What it costs to ask the graph is not measured here: others may be proven beside.
     """
     table, final, model = problem.table, problem.split.final, candidate.model
     statistics = Statistics.fit(table.numbers, final.rows)
     rows, origins = _sent(problem, candidate.lookback)
     takes = signature(problem, extras(model))
-    zeros = example(problem, candidate.lookback, 2)
-    export_onnx(model, graph, zeros, metadata=_metadata(problem, candidate.family), words=takes.words)
-    proof = prove(
-        model,
-        graph,
-        _inputs(problem, takes, origins, rows),
-        targets=table.targets,
-        mean=statistics.mean,
-        std=statistics.std,
-        tolerance=config.export.tolerance,
-        words=takes.words,
-    )
-    if not proof.passed:
-        raise ProofError(first_failure(proof, candidate.family))
-    session = open_session(graph)
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        zeros = example(problem, candidate.lookback, 2)
+        export_onnx(model, graph, zeros, metadata=_metadata(problem, candidate.family), words=takes.words)
+        proof = prove(
+            model,
+            graph,
+            _inputs(problem, takes, origins, rows),
+            targets=table.targets,
+            mean=statistics.mean,
+            std=statistics.std,
+            tolerance=config.export.tolerance,
+            words=takes.words,
+        )
+        if not proof.passed:
+            raise ProofError(first_failure(proof, candidate.family))
+        session, exported = open_session(graph), graph.read_bytes()
     parts = np.array_split(final.valid, -(-len(final.valid) // len(origins)))  # no more at a time than were proven
     names = (OUTPUT, *problem.heads.extras)
     answered = [answers(session, _inputs(problem, takes, part, rows), _BATCH, names) for part in parts]
     predicted = {name: np.concatenate([each[name] for each in answered]) for name in names}
-    return Shipped(
+    return Proven(
+        graph=exported,
         proof=proof,
         predicted=predicted,
         holdout=FoldScore(problem, final).every(predicted),
@@ -101,29 +112,43 @@ def prove_model(candidate: Candidate, problem: Problem, config: Config, graph: P
     )
 
 
-def leave(
-    candidate: Candidate, proven: Shipped, problem: Problem, config: Config, graph: Path, folder: Path
-) -> Shipped:
-    """Measure what the proven `graph` costs, and write its bundle to `folder`."""
+def proof_bytes(problem: Problem, candidate: Candidate) -> int:
+    """Memory that `prove_model` takes at most, besides its process: the windows three times (as they are, for the graph
+    and for the model), and weights, graph and what the exporter makes of them."""
+    rows, origins = _sent(problem, candidate.lookback)
+    weights: int = sum(value.nbytes for value in candidate.model.state_dict().values())
+    return 12 * len(origins) * rows * len(problem.table.names) + 8 * weights
+
+
+def leave(candidate: Candidate, proven: Proven, problem: Problem, config: Config, folder: Path) -> Shipped:
+    """Measure what the proven graph costs, with nothing beside it, and write its bundle to `folder`."""
     model, told = candidate.model, extras(candidate.model)
     rows, origins = _sent(problem, candidate.lookback)
     takes = signature(problem, told)
-    shipped = replace(proven, proof=measured(proven.proof, graph))
     few = origins[:: max(1, len(origins) // VECTORS)][:VECTORS]
-    write_bundle(
-        folder,
-        graph,
-        model,
-        card=_card(config, problem, candidate, shipped),
-        signature=takes,
-        targets=problem.table.targets,
-        lookback=rows,
-        steps=[int(step) for step in problem.steps],
-        proof=shipped.proof,
-        inputs=_inputs(problem, takes, few, rows),
-        extras=told,
-        weighed=problem.weighed,
-    )
+    with tempfile.TemporaryDirectory() as scratch:
+        graph = Path(scratch) / "model.onnx"
+        graph.write_bytes(proven.graph)
+        shipped = Shipped(
+            proof=measured(proven.proof, graph),
+            predicted=proven.predicted,
+            holdout=proven.holdout,
+            dropout=proven.dropout,
+        )
+        write_bundle(
+            folder,
+            graph,
+            model,
+            card=_card(config, problem, candidate, shipped),
+            signature=takes,
+            targets=problem.table.targets,
+            lookback=rows,
+            steps=[int(step) for step in problem.steps],
+            proof=shipped.proof,
+            inputs=_inputs(problem, takes, few, rows),
+            extras=told,
+            weighed=problem.weighed,
+        )
     return shipped
 
 

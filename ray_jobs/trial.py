@@ -106,7 +106,8 @@ class TrialRun:
             with _time_limit(self.own["epoch_timeout"], self.stack):
                 epoch = next(self.iterator)
             result = {**report(epoch), **({"params": self.params} if self.own["exploits"] else {})}
-            # A trial's last state is its winner's model; and what several workers grew nobody can grow again alone.
+            # A winner that has its last state need not be trained again to it; and what several workers grew nobody can
+            # grow again alone.
             way = self.states.due(epoch.train_seconds)
             if way is None and (epoch.last or self.own.get("workers", 1) > 1):
                 way = "quick"

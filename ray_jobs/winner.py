@@ -19,10 +19,9 @@ from ray_jobs import ship
 from ray_jobs.checkpoints import Checkpoints
 from ray_jobs.final import Final, train_final
 from ray_jobs.kind import NoWinnerError
-from ray_jobs.proofs import graph_of
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.settings import Config
-from ray_jobs.ship import Candidate, Shipped
+from ray_jobs.ship import Candidate, Proven, Shipped
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.trial import prepare_process
@@ -125,10 +124,9 @@ def candidate(best: Finalist, model: nn.Module) -> Candidate:
     )
 
 
-def crown(config: Config, problem: Problem, best: Finalist, told: Candidate, proven: Shipped, run: RunFolder) -> Winner:
+def crown(config: Config, problem: Problem, best: Finalist, told: Candidate, proven: Proven, run: RunFolder) -> Winner:
     """The finalist with its bundle written."""
-    graph = graph_of(run.path, best.family)
-    return Winner(finalist=best, shipped=ship.leave(told, proven, problem, config, graph, run.bundle(best.family)))
+    return Winner(finalist=best, shipped=ship.leave(told, proven, problem, config, run.bundle(best.family)))
 
 
 def restore(cv: InStep[Any], states: Checkpoints, epochs: list[dict[str, Any]], cpus: int) -> None:

@@ -85,14 +85,16 @@ def test_the_published_tables_are_met_by_searches_whose_settings_exist(script):
 
 
 @pytest.mark.parametrize(
-    ("name", "given"),
-    [("risk", ["nowhere"]), ("published", ["nowhere.csv", "linear"]), ("tabular", ["untuned", "nowhere"])],
+    ("name", "given", "what"),
+    [
+        ("risk", ["nowhere"], "folder nowhere"),
+        ("published", ["nowhere.csv", "linear"], "file nowhere.csv"),
+        ("tabular", ["untuned", "nowhere"], "folder nowhere"),
+    ],
 )
-def test_a_path_that_is_not_there_is_refused_in_one_line(script, monkeypatch, capsys, name, given):
+def test_a_path_that_is_not_there_is_refused_in_one_line(script, monkeypatch, capsys, name, given, what):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", *given])
     with pytest.raises(SystemExit) as ended:
         script(name).main()
     assert ended.value.code == 2
-    assert (
-        capsys.readouterr().err.splitlines()[-1].endswith(f"{given[-2 if name == 'published' else -1]} does not exist")
-    )
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f": there is no {what}")

@@ -16,6 +16,7 @@ import torch
 from ray_jobs import checkpoints
 from ray_jobs.checkpoints import GRACE, KEPT, SHARE, CannotWriteError, Checkpoints
 from ray_jobs.trial import TrialRun
+from search_spaces import load
 from tests.builders import make_problem, make_table
 
 
@@ -244,3 +245,17 @@ def test_a_node_that_does_not_see_the_run_stops_the_sweep(tmp_path: Path) -> Non
     with pytest.raises(CannotWriteError, match=r"does not see .*elsewhere: mount it on every node"):
         TrialRun(own, problem, number=0, device="cpu")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_the_last_epoch_has_a_state_though_none_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {
+        **{"folder": str(tmp_path), "owner": {}, "number": 0, "heard": 0, "epoch_timeout": 60, "exploits": False},
+        **{"family": "linear", "params": {**load("linear").default, "window.lookback": 8}},
+        "fixed": {"fit.max_epochs": 3},
+    }
+    run = TrialRun(own, make_problem(make_table(), lookback=8), number=0, device="cpu")
+    monkeypatch.setattr(run.states, "due", lambda seconds: None)
+    assert [run.epoch()["finished"] for _ in range(3)] == [False, False, True]
+    found = run.states.newest()
+    assert found is not None and found.report["number"] == 3
+    assert [each.name for each in run.states.folder.iterdir()] == ["epoch-00003"]

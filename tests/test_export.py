@@ -180,7 +180,7 @@ def test_a_model_that_differs_in_one_output_fails_and_is_told_where(model, graph
 
 
 @pytest.mark.parametrize(("tolerance", "passes"), [(1e-3, False), (4e-3, True)])
-def test_the_tolerance_is_in_deviations_of_the_target(monkeypatch, model, graph, past, statistics, tolerance, passes):
+def test_the_tolerance_is_in_deviations_of_the_target(model, graph, past, statistics, tolerance, passes):
     proof = prove_changed(model, graph, past, statistics, [0.002, 0, 0, 0, 0, 0], tolerance)
     assert proof.error == pytest.approx(0.002, rel=0.01) and proof.passed == passes
 

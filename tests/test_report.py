@@ -56,6 +56,7 @@ def test_no_forecast_is_drawn_where_no_head_answers_the_value(tmp_path):
     read = Reader(write_report(run).read_text(encoding="utf-8"))
     assert "there is no forecast to draw" in read.text
     assert not {"forecast", "in-full", "by-step"} & set(read.charts)
+    check_links(read)
 
 
 def test_nothing_is_loaded_from_the_network(page):
@@ -74,11 +75,14 @@ def test_plotly_is_inlined_once(page):
     assert len(page) < len(report_page.get_plotlyjs()) + 1_000_000
 
 
-def test_every_link_of_the_page_leads_to_a_place_on_it(page):
-    read = Reader(page)
+def check_links(read):
     places = {attributes.get("id") for _, attributes in read.tags}
     links = [attributes["href"] for tag, attributes in read.tags if tag == "a"]
     assert links and all(link.startswith("#") and link[1:] in places for link in links)
+
+
+def test_every_link_of_the_page_leads_to_a_place_on_it(page):
+    check_links(Reader(page))
 
 
 def test_the_verdict_names_winner_scores_and_gain_over_the_best_baseline(run):

@@ -92,7 +92,9 @@ def _facts(run: Run) -> list[tuple[str, str]]:
 
 
 def _contents(run: Run) -> str:
-    own = {"forecasts": "Forecasts", "steps": "Error by step"}
+    own = {"forecasts": "Forecasts"}
+    if run.answers_value:
+        own["steps"] = "Error by step"
     if run.of_rows:
         own = {"answers": "Answers", "importance": "What matters"}
     places = {

@@ -49,6 +49,11 @@ class Run:
         return "task" in self.summary
 
     @property
+    def answers_value(self) -> bool:
+        """Whether a head answers the value; else what stands for its forecasts is the last known value."""
+        return bool(self.summary.get("answers_value", True))
+
+    @property
     def minimise(self) -> bool:
         return bool(self.summary["metric"]["direction"] == "min")
 

@@ -72,7 +72,7 @@ def _warnings(run: Run) -> str:
 
 def _answers(run: Run) -> list[str]:
     """The sections on what the winner answers: forecasts, error by step, directions, folds."""
-    if run.summary.get("answers_value", True):
+    if run.answers_value:
         parts = [*_forecasts(run), *_by_step(run)]
     else:
         why = "No head answers the value: there is no forecast to draw."

@@ -21,8 +21,9 @@ from torch import nn
 from models.export import OUTPUT
 from models.predictor import FORMAT
 from models.restore import describe, weights
+from models.session import open_session
 from models.signature import Signature
-from models.validation import Inputs, Proof, answers, count, open_session, part
+from models.validation import Inputs, Proof, answers, count, part
 
 VECTORS = 3
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+from models.session import open_session
 
 CALLS, UNCOUNTED, BATCH = 300, 20, 1024
 
@@ -26,7 +27,7 @@ CALLS, UNCOUNTED, BATCH = 300, 20, 1024
 def main(graph: Path) -> dict[str, float]:
     before = _resident()
     began = time.perf_counter()
-    session = _session(graph, threads=1)
+    session = open_session(graph, threads=1)
     load_seconds = time.perf_counter() - began
     many = {put.name: _some(put.type, (BATCH, *put.shape[1:])) for put in session.get_inputs()}
     one = {name: values[:1] for name, values in many.items()}
@@ -38,7 +39,7 @@ def main(graph: Path) -> dict[str, float]:
         session.run(None, one)
         times.append(time.perf_counter() - began)
     p50, p95 = np.percentile(times[UNCOUNTED:], [50, 95])
-    session = _session(graph, threads=0)
+    session = open_session(graph, threads=0)
     session.run(None, many)
     began, runs = time.perf_counter(), 0
     while time.perf_counter() - began < 0.5:
@@ -60,13 +61,6 @@ def _some(kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
         return np.full(shape, "", object)
     drawn = np.random.default_rng(0).standard_normal(shape)
     return drawn.astype({"tensor(float)": np.float32, "tensor(int64)": np.int64}[kind])
-
-
-def _session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: as many as there are cores
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 def _resident() -> int:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from data.calendar import Calendar
 from data.words import as_words
+from models.session import open_session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +37,7 @@ class Predictor:
     def __init__(self, bundle: str | Path) -> None:
         self.bundle = Path(bundle)
         self.card = verify(self.bundle)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            str(self.bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(self.bundle / "model.onnx", threads=0)
         if self.card.get("task", "forecast") != "forecast":
             raise BundleError(f"{self.bundle}: a bundle of rows; open it by models.tabular.predictor.RowPredictor")
         self.inputs: dict[str, dict[str, Any]] = {each["name"]: each for each in self.card["inputs"]}

@@ -28,6 +28,7 @@ from torch import nn
 from models.export import OUTPUT
 from models.extras import explain, extras
 from models.preprocess import FARTHEST, STILL
+from models.session import open_session
 from models.words import NO_WORDS, Words, encode
 
 BATCHES = (1, 2, 17, 1024)
@@ -116,13 +117,6 @@ def prove(
                 case.check(output, onnx.astype(np.float64), expected[output][places]) for output, onnx in found.items()
             ]
     return Proof(tolerance=tolerance, checks=tuple(checks))
-
-
-def open_session(graph: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
 
 
 def answers(

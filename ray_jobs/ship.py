@@ -23,10 +23,11 @@ from models.extras import extras
 from models.metrics import METRICS
 from models.naive import naive_answers
 from models.scaling import Statistics
+from models.session import open_session
 from models.signature import Signature
 from models.training import Answers
 from models.uncertainty import Coverage, coverage, has_dropout, sample
-from models.validation import Proof, answers, measured, open_session, prove
+from models.validation import Proof, answers, measured, prove
 from models.words import encode, input_names
 from ray_jobs.cluster import versions
 from ray_jobs.kind import ProofError

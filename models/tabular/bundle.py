@@ -14,10 +14,11 @@ import numpy as np
 from data.rows import RowTable
 from models.bundle import VECTORS, begin, lists, seal, write_json
 from models.predictor import FORMAT
+from models.session import open_session
 from models.tabular.blend import Blend
 from models.tabular.graph import sent
 from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
-from models.validation import Proof, open_session
+from models.validation import Proof
 
 
 def write_bundle(

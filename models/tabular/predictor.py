@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 from numpy.typing import NDArray
 
 from data.times import read_known_times
 from data.words import BLANKS, as_words
 from models.predictor import BundleError, verify
+from models.session import open_session
 from models.tabular.outputs import LABEL, OUTPUTS, PROBABILITIES
 
 
@@ -26,11 +26,7 @@ class RowPredictor:
     def __init__(self, bundle: str | Path) -> None:
         self.bundle = Path(bundle)
         self.card = verify(self.bundle)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        self.session = onnxruntime.InferenceSession(
-            str(self.bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(self.bundle / "model.onnx", threads=0)
         self.outputs: list[dict[str, Any]] = self.card["outputs"]
         if not {each["name"] for each in self.outputs} <= set(OUTPUTS):
             raise BundleError(f"{self.bundle}: no bundle of rows, but of {self.card.get('task')}; use models.predictor")

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 
 from data.rows import RowTable
 from data.times import MISSING_TIME
+from models.session import open_session
 from models.tabular.blend import Blend
 from models.tabular.graph import sent
 from models.tabular.metrics import Scores
 from models.tabular.outputs import CLUSTER, LABEL, PROBABILITIES, VALUE
-from models.validation import Check, Proof, measured, open_session
+from models.validation import Check, Proof, measured
 
 BATCHES = (1, 2, 17, 1024, 10_000)
 PROBABILITY = 1e-6

@@ -23,7 +23,7 @@ from models.predictor import FORMAT
 from models.restore import describe, weights
 from models.session import open_session
 from models.signature import Signature
-from models.validation import Inputs, Proof, answers, count, part
+from models.validation import IN_UNITS, Inputs, Proof, answers, count, part
 
 VECTORS = 3
 
@@ -115,6 +115,7 @@ def _model_card(card: dict[str, Any], proof: Proof) -> str:
     unit, name = metrics["unit"], metrics["name"]
     baselines = "".join(f"| {b['name']} | {b['holdout']:.6g} |\n" for b in metrics["baselines"])
     lookback = inputs[0]["shape"][1]
+    error_unit = "standard deviations of the target" if proof.output in IN_UNITS else f"in {proof.output}"
     return f"""# {card["name"]}: {card["family"]}
 
 Forecasts {targets}, {_ahead(card["steps"])} of {card["calendar"]} ahead, from the last {lookback} steps of: {columns}.
@@ -124,7 +125,7 @@ Forecasts {targets}, {_ahead(card["steps"])} of {card["calendar"]} ahead, from t
 | this model | {metrics["holdout"][name]:.6g} |
 {baselines}
 {_judged(metrics)}
-Largest difference between this graph and PyTorch on real rows: {proof.error:.2g} standard deviations of the target.
+Largest difference between this graph and PyTorch on real rows: {proof.error:.2g} {error_unit}.
 One row takes {proof.costs["latency_p50_ms"]:.2g} ms (p50), {proof.costs["latency_p95_ms"]:.2g} ms (p95) on one thread.
 
 ```python

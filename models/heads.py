@@ -49,6 +49,11 @@ class Heads:
         return self.value or MEDIAN in self.levels
 
     @property
+    def main(self) -> str:
+        """The output by whose error a graph is judged: the value, or where that is a stand-in, the first head's."""
+        return "future" if self.answers_value else next(iter(self.extras))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         if not self.direction:
             return ()

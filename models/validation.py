@@ -65,7 +65,7 @@ class Proof:
 
     @property
     def error(self) -> float:
-        """The largest error on real rows, in standard deviations of the target."""
+        """The largest error of the main output on real rows, in its unit: see `Check.error`."""
         return max(check.error for check in self.checks if check.rows == "holdout" and check.output == self.output)
 
     def as_dict(self) -> dict[str, Any]:
@@ -84,14 +84,16 @@ def prove(
     std: NDArray[np.float64],
     tolerance: float,
     words: Words = NO_WORDS,
+    main: str = OUTPUT,
 ) -> Proof:
     """Compare `graph` with `model` (on the CPU, in evaluation mode) on real rows and on edge rows.
 
     `inputs` are the real windows, raw, by the graph's names: "past" (N, L, F), and what else it takes. The graph gets
     the texts of the inputs of `words`, the model the codes that `encode` makes of them.
 
-    mean and std (F,) are the train rows', the targets first. All windows are compared at batches of 1024, as many as 64
-    calls take at the smaller ones. The model answers each window once: at every batch the graph must agree with that.
+    mean and std (F,) are the train rows', the targets first. `main` is the output whose error is the graph's. All
+    windows are compared at batches of 1024, as many as 64 calls take at the smaller ones. The model answers each window
+    once: at every batch the graph must agree with that.
     """
     session = open_session(graph)
     model = model.cpu().eval()
@@ -116,7 +118,7 @@ def prove(
             checks += [
                 case.check(output, onnx.astype(np.float64), expected[output][places]) for output, onnx in found.items()
             ]
-    return Proof(tolerance=tolerance, checks=tuple(checks))
+    return Proof(tolerance=tolerance, checks=tuple(checks), output=main)
 
 
 def answers(

@@ -110,7 +110,8 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
             soft_wrap=True,
         )
     say_bounds(out, summary, "search_spaces")
-    say_costs(out, summary, "ONNX equals PyTorch within {error:.1e} standard deviations of the target")
+    unit = "standard deviations of the target" if summary["answers_value"] else "in what its heads answer"
+    say_costs(out, summary, f"ONNX equals PyTorch within {{error:.1e}} {unit}")
     say_places(out, run, summary)
 
 

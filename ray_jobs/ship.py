@@ -96,6 +96,7 @@ def prove_model(candidate: Candidate, problem: Problem, config: Config) -> Prove
             std=statistics.std,
             tolerance=config.export.tolerance,
             words=takes.words,
+            main=problem.heads.main,
         )
         if not proof.passed:
             raise ProofError(first_failure(proof, candidate.family))

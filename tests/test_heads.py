@@ -171,6 +171,20 @@ def test_a_changed_quantile_is_found_by_the_proof(problem, tmp_path):
     assert {check.output for check in proof.checks if not check.passed} == {"quantiles"}
 
 
+def test_directions_alone_are_judged_by_their_own_error(problem, tmp_path):
+    alone = replace(problem, heads=Heads(value=False, direction=True))
+    model = make_model("lstm", alone, random_weights=True).eval()
+    past = past_of(alone, 40)
+    graph = tmp_path / "model.onnx"
+    export_onnx(model, graph, {"past": past}, metadata={})
+    statistics = Statistics.fit(alone.table.values, alone.split.final.rows)
+    given = {"targets": alone.table.targets, "mean": statistics.mean, "std": statistics.std, "tolerance": 1e-5}
+    proof = prove(model, graph, {"past": past.numpy()}, **given, main=alone.heads.main)
+    errors = {output: max(c.error for c in proof.checks if c.rows == "holdout" and c.output == output)
+              for output in ("future", "direction")}  # fmt: skip
+    assert errors["future"] == 0 < errors["direction"] == proof.error  # the value is the last known one
+
+
 def test_the_average_of_models_averages_every_head(problem):
     models = [make_model("linear", problem, seed=seed, random_weights=True).eval() for seed in (0, 1)]
     past = past_of(problem)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from data.columns import read_columns, read_weight
 from data.errors import InputError, nearest
-from data.times import holds_times, read_known_times, read_times
+from data.times import MISSING_TIME, holds_times, read_known_times, read_times
 from data.words import BLANKS, MISSING, as_words, codes_of
 
 __all__ = ["RowTable", "Task", "check_rows"]
@@ -25,6 +25,7 @@ __all__ = ["RowTable", "Task", "check_rows"]
 Task = Literal["classification", "regression", "clustering"]
 FEW = 10  # whole numbers of at most so many kinds are classes, unless the task is said
 MOST_CLASSES = 1000
+_ID_SHARE, _FEWEST_IDS = 0.95, 30  # of values that differ, in a column of so many rows
 _ANY_NUMBER = 1 << 30  # of words: rare ones are put together by each fold's own statistics
 
 
@@ -162,7 +163,13 @@ def check_rows(
         group=None if group is None else _codes(own(group), group)[rows],
         clock=None if time is None else read_times(own(time), time)[0][rows],
         places=rows.astype(np.int64),
-        notices=(f"{n} rows.", *notices, *read.notices, *_said_of_times(time_names)),
+        notices=(
+            f"{n} rows.",
+            *notices,
+            *read.notices,
+            *_said_of_times(dict(zip(time_names, times, strict=True))),
+            *_said_of_ids(frame[known], [name for name in read.names if name not in as_words_named]),
+        ),
         labels={name: as_words(frame[name])[rows] for name in labels},
     )
     return replace(table, fingerprint=_fingerprint(table))
@@ -258,6 +265,11 @@ def _target(
             f"target column {target!r} has {len(classes)} classes, at most {MOST_CLASSES} are learnt; give "
             f"data.task: regression where they are amounts"
         )
+    if len(classes) > max(FEW, len(said) / 2):
+        raise InputError(
+            f"target column {target!r} has {len(classes)} classes in {len(said)} rows, too few of each to learn from; "
+            f"give data.task: regression where they are amounts"
+        )
     return classes, codes_of(said, classes) - 1
 
 
@@ -287,8 +299,27 @@ def _codes(column: pd.Series[Any], name: str) -> NDArray[np.int64]:
     return codes.astype(np.int64)
 
 
-def _said_of_times(names: Sequence[str]) -> list[str]:
-    return [f"Dates and times: {', '.join(map(repr, names))}."] if names else []
+def _said_of_times(times: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    missing = {name: int((seconds == MISSING_TIME).sum()) for name, seconds in times.items()}
+    each = [f"{name!r} ({n} missing)" if n else repr(name) for name, n in missing.items()]
+    return [f"Dates and times: {', '.join(each)}."] if each else []
+
+
+def _said_of_ids(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """What looks like an id, and is an input all the same: whole numbers of which no two are alike, and words nearly
+    all of which stand in one row alone."""
+    found = []
+    for name in names:
+        column = frame[name].dropna()
+        numbers = pd.to_numeric(column, errors="coerce")
+        if bool(numbers.isna().any()):
+            alike = column.nunique() < _ID_SHARE * len(column)
+        else:
+            alike = column.nunique() < len(column) or bool((numbers % 1 != 0).any())
+        if not alike and len(column) >= _FEWEST_IDS:
+            found.append(repr(name))
+    said = "has a value of its own in (nearly) every row, as an id has: leave it out by data.drop if it is one"
+    return [f"{', '.join(found)} {said}."] if found else []
 
 
 def _fingerprint(table: RowTable) -> str:

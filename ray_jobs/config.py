@@ -249,4 +249,6 @@ def _explain(error: ValidationError) -> str:
     value = first["input"]
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key}: {message[0].lower()}{message[1:]}, got {shown}" if key else message
+    choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
+    hint = nearest(value, choices) if isinstance(value, str) else ""
+    return f"{key}: {message[0].lower()}{message[1:]}, got {shown}{hint}" if key else message

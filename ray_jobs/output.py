@@ -106,7 +106,7 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
     if better:
         naive = " and ".join(better)
         out.print(
-            f"warning: on the holdout, {naive} did better than {summary['family']}: do not ship it as it is",
+            f"warning: on the holdout, {summary['family']} is no better than {naive}: do not ship it as it is",
             soft_wrap=True,
         )
     say_bounds(out, summary, "search_spaces")

@@ -120,5 +120,6 @@ def _check_families(families: Sequence[str], settings: Config, path: Path, modul
     if not set(begun) <= set(families):  # fewer were begun where it ended early
         raise InputError(
             f"--resume: run {path.name!r} was begun for {' '.join(begun)}, not {' '.join(families)}; go on by "
-            f"python -m {module} {' '.join(begun)} --resume --name {path.name}"
+            f"python -m {module} {' '.join(begun)} --resume --name {path.name} --runs "
+            f"{shlex.quote(str(path.parent))}"
         )

@@ -14,10 +14,11 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -37,14 +38,19 @@ from ray_jobs.sweep import HaltedError, Swept, sweep
 
 
 def main(
-    *families: str, kind: Kind = series, arguments: Sequence[str] | None = None, description: str | None = None
+    *families: str,
+    kind: Kind = series,
+    arguments: Sequence[str] | None = None,
+    description: str | None = None,
+    own: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Run from the command line: parse, search, exit with the code that the module's docstring lists."""
+    """Run from the command line: parse, search, exit with the code that the module's docstring lists. `own` are flags
+    of the script, which has read them already, and their help."""
     with exit_codes(), interrupt.raised():
         given = list(sys.argv[1:] if arguments is None else arguments)
         names = families or _names(given, kind.FAMILIES)
         text = description or __doc__ or ""
-        settings = config.parse(given, prog=Path(sys.argv[0]).name, description=text, resumable=True)
+        settings = config.parse(given, prog=Path(sys.argv[0]).name, description=text, resumable=True, own=own)
         if "--resume" in given:
             search(resumed(settings, names, given, kind), names, kind=kind, resume=True)
         else:

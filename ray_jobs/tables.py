@@ -247,8 +247,9 @@ def summary(
 
 
 def beaten_by(rows: list[dict[str, Any]], family: str, metric: Mapping[str, str]) -> list[str]:
-    """The naive baselines that did better than `family` on the holdout; none where the metric has no value there."""
+    """The naive baselines that did as well as `family` on the holdout, or better; none where the metric has no value
+    there."""
     sign = 1.0 if metric["direction"] == "min" else -1.0
     held = {row["name"]: row["holdout"][metric["name"]] for row in rows}
     naive = [row["name"] for row in rows if row["kind"] == "baseline" and held[row["name"]] is not None]
-    return [] if held[family] is None else [name for name in naive if sign * held[name] < sign * held[family]]
+    return [] if held[family] is None else [name for name in naive if sign * held[name] <= sign * held[family]]

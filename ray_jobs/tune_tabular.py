@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from ray_jobs.search import main
 from ray_jobs.tabular import kind
 
+_FAMILIES = f"which to search, one or more of {', '.join(kind.FAMILIES)}; default lightgbm"
+
 
 def run(arguments: Sequence[str]) -> None:
     """Families are named by --families, or stand in front, as `ray_jobs.search` takes them."""
@@ -26,7 +28,7 @@ def run(arguments: Sequence[str]) -> None:
         families = []
         while place < len(given) and not given[place].startswith("-"):
             families += [name for name in given.pop(place).split(",") if name]
-    main(kind=kind, arguments=[*families, *given], description=__doc__)
+    main(kind=kind, arguments=[*families, *given], description=__doc__, own={"--families": _FAMILIES})
 
 
 def _parted(word: str) -> list[str]:

@@ -26,10 +26,15 @@ def drawn(sharpness: float, n: int = 4000, classes: int = 2, seed: int = 0) -> t
     return came.astype(np.float32), softmax(sharpness * z)
 
 
+def folds(truth: np.ndarray) -> list[int]:
+    """Five of one size."""
+    return [len(truth) // 5] * 5
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_what_says_too_much_is_cooled_by_as_much(classes: int) -> None:
     truth, scores = drawn(3.0, classes=classes)
-    found = calibrate(truth, scores, None, seed=0)
+    found = calibrate(truth, scores, None, folds(truth))
     assert found.kind == "temperature"
     assert found.temperature == pytest.approx(3.0, rel=0.1)
     fresh, told = drawn(3.0, classes=classes, seed=1)
@@ -41,14 +46,14 @@ def test_what_is_bent_is_straightened_by_steps() -> None:
     true = rng.random(6000)
     truth = (rng.random(6000) < true).astype(np.float32)
     told = np.where(true < 0.5, 0.6 * true, 0.4 + 0.6 * true)  # no temperature makes it right
-    found = calibrate(truth, np.stack([1 - told, told], axis=1), None, seed=0)
+    found = calibrate(truth, np.stack([1 - told, told], axis=1), None, folds(truth))
     assert found.kind == "isotonic"
     assert np.abs(found(np.stack([1 - told, told], axis=1))[:, 1] - true).mean() < 0.03
 
 
 def test_what_is_right_is_hardly_moved() -> None:
     truth, scores = drawn(1.0)
-    assert np.abs(calibrate(truth, scores, None, seed=0)(scores) - scores).mean() < 0.02
+    assert np.abs(calibrate(truth, scores, None, folds(truth))(scores) - scores).mean() < 0.02
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -86,7 +91,7 @@ def test_steps_worked_out_by_hand() -> None:
 def test_weights_count() -> None:
     truth, scores = drawn(1.0, n=2000)
     weight = np.where(truth == 1, 3.0, 1.0).astype(np.float32)
-    assert calibrate(truth, scores, weight, seed=0)(scores)[:, 1].mean() > scores[:, 1].mean() + 0.1
+    assert calibrate(truth, scores, weight, folds(truth))(scores)[:, 1].mean() > scores[:, 1].mean() + 0.1
 
 
 def test_no_calibration_is_so_steep_that_a_graph_s_rounding_shows() -> None:
@@ -107,6 +112,14 @@ def test_rows_that_weigh_nothing_do_not_spoil_the_steps() -> None:
     scores, truth = np.stack([1 - up, up], axis=1), (up > 0.4).astype(np.float32)
     weight = np.where((up == 0) | (up == 1), 0, 1).astype(np.float32)
     assert np.isfinite(_isotonic(truth, scores, weight)(scores)).all()
+
+
+def test_ends_that_are_all_of_one_class_are_no_certainty() -> None:
+    """Of 8 rows below 0.5 none, and of 8 above all: what is said of the next is at least 1 / 18."""
+    up = np.concatenate([np.linspace(0, 0.3, 8), np.linspace(0.8, 1, 8)])
+    scores, truth = np.stack([1 - up, up], axis=1), (up > 0.5).astype(np.float32)
+    found = _isotonic(truth, scores, None)(scores)[:, 1]
+    assert found.min() == pytest.approx(1 / 18) and found.max() == pytest.approx(17 / 18)
 
 
 def test_out_of_fold_rows_are_calibrated_by_the_other_folds() -> None:

@@ -103,8 +103,19 @@ def test_a_winner_that_a_baseline_beats_is_called_out(tmp_path):
     run = read_run(made)
     said, good = verdict(run)
     assert "25.0 % worse" in said and not good
-    assert any("lstm is beaten on the holdout by the baseline last value" in warning for warning in warnings(run))
+    assert any("lstm is no better on the holdout than the baseline last value" in warning for warning in warnings(run))
     assert '<p class="verdict bad">' in write_report(made).read_text()
+
+
+def test_a_failed_gate_comes_first_and_an_ensemble_was_not_searched(tmp_path):
+    made = make_run(tmp_path / "a", families=("lstm", "linear"), n_trials=2)
+    summary = json.loads((made / "summary.json").read_text())
+    summary["failed_gates"] = ["roc_auc >= 0.99: 0.8"]
+    summary["winners"]["linear"] |= {"trial": None, "epochs": None}
+    (made / "summary.json").write_text(json.dumps(summary))
+    assert warnings(read_run(made))[0] == "A gate failed: roc_auc >= 0.99: 0.8."
+    text = Reader(write_report(made).read_text(encoding="utf-8")).text
+    assert "Search of lstm" in text and "Search of linear" not in text and "None" not in text
 
 
 def test_higher_is_better_for_metrics_that_are_maximised(tmp_path):

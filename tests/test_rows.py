@@ -176,3 +176,23 @@ def test_messages_count_the_rows_of_the_file_also_behind_rows_that_are_left_out(
     with pytest.raises(InputError, match="'shop': data row 4 has none"):
         check_rows(frame.assign(shop=[None, 7, 8, None, 9, 9]), target="churned", group="shop")
     assert check_rows(frame.assign(shop=[None, 7, 8, 8, 9, 9]), target="churned", group="shop").n_rows == 4
+
+
+def test_what_looks_like_an_id_is_an_input_and_a_notice_says_so() -> None:
+    n = 40
+    frame = pd.DataFrame(
+        {
+            "number": np.arange(n) * 7,
+            "nearly": [f"w{min(i, 38)}" for i in range(n)],  # 39 words, 97.5 %
+            "half": [f"w{i // 2}" for i in range(n)],
+            "amount": np.arange(n) + 0.5,
+            "since": ["2020-01-01"] * (n - 2) + [None] * 2,
+            "kind": ["a", "b"] * (n // 2),
+        }
+    )
+    table = check_rows(frame, target="kind")
+    assert {"number", "nearly", "half", "amount"} == set(table.names)
+    said = [notice for notice in table.notices if "as an id has" in notice]
+    assert len(said) == 1 and said[0].startswith("'number', 'nearly' has a value of its own")
+    assert "Dates and times: 'since' (2 missing)." in table.notices
+    assert not [notice for notice in check_rows(frame[:20], target="kind").notices if "as an id has" in notice]

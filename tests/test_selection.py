@@ -10,7 +10,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from optuna.distributions import IntDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 
 from data.errors import InputError
 from data.folds import split
@@ -242,6 +242,21 @@ def test_how_many_are_kept_is_searched_from_all_of_them_on(problem, tmp_path):
     assert drawn[0] == 8 and set(drawn) <= set(range(1, 9)) and len(set(drawn)) > 3
     assert with_keep(load("lstm"), 8).ranges.keys() - load("lstm").ranges.keys() == {KEEP}
     assert at_edge({KEEP: 8}, {KEEP: book.ranges[KEEP]}) == []  # all inputs there are: no bound to be widened
+
+
+def test_a_bound_that_nothing_lies_beyond_is_not_one_to_widen():
+    found = at_edge(
+        {"layers": 1, "rows": 1.0, "gamma": 0.0, "penalty": 1.0, "lr": 0.1, "depth": 9},
+        {
+            "layers": IntDistribution(1, 3),
+            "rows": FloatDistribution(0.5, 1.0),  # a share
+            "gamma": FloatDistribution(0.0, 3.0),
+            "penalty": FloatDistribution(1e-6, 1.0, log=True),
+            "lr": FloatDistribution(0.01, 0.1),
+            "depth": IntDistribution(3, 9),
+        },
+    )
+    assert found == ["penalty", "lr", "depth"]
 
 
 def test_how_many_are_kept_may_be_fixed(problem, tmp_path):

@@ -20,13 +20,11 @@ from onnx import TensorProto
 from scipy.optimize import minimize_scalar
 from sklearn.isotonic import IsotonicRegression
 
-from data.row_folds import kfold
 from models.tabular.graph import Builder
 from models.tabular.metrics import Scores
 
 LEAST = 1e-6  # a probability that no calibrated one falls below: one surprise must not cost everything
 STEEPEST = 2.0  # rise of a calibrated probability by the score: a network's graph differs by 4e-7, and may by 1e-6
-_PARTS = 5
 
 Knots = tuple[NDArray[np.float64], NDArray[np.float64]]  # (K,) each: where, and the value there
 
@@ -84,17 +82,13 @@ NONE = Calibration(kind="none")
 
 
 def calibrate(
-    truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None, *, seed: int
+    truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.float32] | None, sizes: Sequence[int]
 ) -> Calibration:
-    """The kind whose log loss is lowest on rows that it was not learnt of, learnt of all rows."""
-    losses = {}
-    parts = kfold(len(truth), _PARTS, seed=seed)
-    for kind, learn in _KINDS.items():
-        found = np.empty_like(scores)
-        for part in parts:
-            own = None if weight is None else weight[part.train]
-            found[part.valid] = learn(truth[part.train], scores[part.train], own)(scores[part.valid])
-        losses[kind] = _log_loss(truth, found, weight)
+    """The kind whose log loss is lowest on the folds that it was not learnt of, learnt of all rows.
+
+    Rows lie one fold after the other, so many in each: rows that belong together are not parted.
+    """
+    losses = {kind: _log_loss(truth, crossed(kind, truth, scores, weight, sizes), weight) for kind in _KINDS}
     best = min(losses, key=lambda kind: losses[kind])
     return _KINDS[best](truth, scores, weight)
 
@@ -133,7 +127,8 @@ def _isotonic(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.flo
 def _knots(came: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float32] | None) -> Knots:
     """The middle of each step of the rising function, with its value."""
     order = np.argsort(score, kind="stable")
-    steps = IsotonicRegression(y_min=LEAST, y_max=1 - LEAST, out_of_bounds="clip")
+    least = 1 / (len(score) + 2)  # of rows that are all of one class, it is not known that the next is (Laplace)
+    steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
     steps.fit(score[order], came[order], None if weight is None else weight[order])
     level = steps.predict(score[order])
     bounds = np.flatnonzero(np.diff(level)) + 1

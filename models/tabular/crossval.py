@@ -112,7 +112,7 @@ def check(problem: RowProblem) -> None:
         if not math.isfinite(score(table, fold.valid, constant, [problem.metric])[problem.metric]):
             raise InputError(
                 f"search.metric={problem.metric!r} has no value on {name}, whose validation rows are all of one class "
-                f"or value; choose another metric or fewer folds"
+                f"or value; choose another metric, larger parts (fewer folds, more holdout) or more rows"
             )
 
 

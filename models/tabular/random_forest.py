@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
+from sklearn import config_context
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.tree import BaseDecisionTree
 
@@ -60,11 +61,13 @@ class Learner:
         return self.running(self.forests, matrix) / len(self.forests) * factor + summand
 
     def _says(self, forest: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
-        if not self.shape.n_classes:
-            return np.asarray(forest.predict(matrix), np.float64)[:, None]
-        found = np.zeros((len(matrix), self.shape.n_classes))
-        found[:, forest.classes_.astype(np.int64)] = forest.predict_proba(matrix)
-        return found
+        # Its own check for infinities sums a column, which overflows, with a warning, on the largest numbers.
+        with config_context(assume_finite=True):
+            if not self.shape.n_classes:
+                return np.asarray(forest.predict(matrix), np.float64)[:, None]
+            found = np.zeros((len(matrix), self.shape.n_classes))
+            found[:, forest.classes_.astype(np.int64)] = forest.predict_proba(matrix)
+            return found
 
     def importance(self) -> NDArray[np.float64]:
         """(D,) how much splits on each column of the matrix purified."""

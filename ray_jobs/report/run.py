@@ -236,12 +236,14 @@ def best_so_far(values: Sequence[float], minimise: bool) -> list[float]:
 
 def warnings(run: Run) -> list[str]:
     """What a reader should know before using a winner, plain sentences."""
-    found = []
+    found = [f"A gate failed: {gate}." for gate in run.summary.get("failed_gates") or []]
     for name in run.families:
         for where, words in (("cv", "in cross-validation"), ("holdout", "on the holdout")):
             baseline, value = run.best_baseline(where), run.value(run.entry(name), where)
             if baseline and not run.better(value, run.value(baseline, where)) and not math.isnan(value):
-                found.append(f"{name} is beaten {words} by the baseline {baseline['name']}, which needs no training.")
+                found.append(
+                    f"{name} is no better {words} than the baseline {baseline['name']}, which needs no training."
+                )
     found += [
         f"The best {name} lies on the bound of its range: widen the range and search again."
         for name in run.summary.get("on_bounds") or []

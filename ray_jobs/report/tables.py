@@ -128,10 +128,10 @@ def winners(run: Run) -> str:
     names = sorted({name for winner in found.values() for name in winner["params"]})
     head = [f"<tr>{cells(['parameter', *map(escape, found)], tag='th')}</tr>"]
     facts = [("trial", "trial"), ("epochs", "epochs")]
-    rows = [
-        f"<tr>{cells([word, *(escape(winner.get(key, MISSING)) for winner in found.values())])}</tr>"
-        for key, word in facts
-    ]
+    rows = []
+    for key, word in facts:
+        said = [escape(MISSING if winner.get(key) is None else winner[key]) for winner in found.values()]
+        rows.append(f"<tr>{cells([word, *said])}</tr>")
     on_bounds = run.summary.get("on_bounds") or []
     mark = ' <span class="tag">on its bound</span>'
     for name in names:

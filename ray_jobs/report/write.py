@@ -159,7 +159,8 @@ def _search(run: Run) -> list[str]:
     caption = f"Every trial's value, the mean over folds; {better} is better. Hover to see its parameters."
     history = searches.history(run)
     parts = [section("search", "Search", caption + _beyond(history), chart("history", history, 360))]
-    for i, family in enumerate(run.families):
+    searched = [name for name in run.families if run.summary["winners"][name]["trial"] is not None]  # no ensemble
+    for i, family in enumerate(searched):
         search = read_search(run, family)
         n_curves = mean_curves(run, family)["trial"].nunique()
         shown = f" The best {learning.MOST_CURVES} of {n_curves}." if n_curves > learning.MOST_CURVES else ""

@@ -104,7 +104,7 @@ def say(out: Console, run: RunFolder, summary: dict[str, Any]) -> None:
     metric = summary["metric"]
     display.show_leaderboard(out, summary["leaderboard"], metric=metric["name"], unit=metric["unit"])
     if beaten_by(summary["leaderboard"], summary["family"], metric):
-        out.print(f"warning: a constant answer did better on the holdout than {summary['family']}: do not ship it")
+        out.print(f"warning: on the holdout, {summary['family']} is no better than a constant answer: do not ship it")
     for family, verdicts in summary["gates"].items():
         for verdict in verdicts:
             found = "no figure" if verdict["found"] is None else f"{verdict['found']:.6g}"

@@ -132,6 +132,11 @@ def problem(settings: Config) -> RowProblem:
     )
     if made.balanced and not table.classes:
         raise InputError("data.class_weights=balanced needs classes, and the target is an amount; leave it out")
+    if settings.export.threshold != "auto" and len(table.classes) != 2:
+        raise InputError(
+            f"export.threshold={settings.export.threshold!r} chooses between two classes, and target "
+            f"{table.target_name!r} has {len(table.classes) or 'amounts, no classes'}; leave it out"
+        )
     for gate in gates.parse(settings.gates):
         if table.target is None:
             own = gate.name in (*clustering.METRICS, *clustering.FIGURES)

@@ -245,7 +245,8 @@ def _calibrated(settings: Config, problem: RowProblem, best: Finalist) -> Blend:
         return blend
     assert table.target is not None
     weight = None if table.weight is None else table.weight[rows]
-    found = calibrate(table.target[rows], best.out_of_fold, weight, seed=problem.seed)
+    sizes = [len(fold.valid) for fold in problem.folds]
+    found = calibrate(table.target[rows], best.out_of_fold, weight, sizes)
     blend = replace(blend, calibration=found)
     if len(table.classes) != 2:
         return blend

@@ -106,26 +106,19 @@ def check_rows(
 
     `group` names the column whose equal values keep rows together, `time` the one that orders the rows: it is no input,
     because what is predicted lies beyond all times that were seen. `labels` are known groups that a clustering is held
-    against. Rows without a target are left out, and a notice says how many.
+    against. Rows without a target are left out, and notices say how many, and which inputs look like ids all the same.
 
     Refused besides: unknown columns, a column in two roles, infinite values, integers beyond 2^53, values whose
-    rounding to float32 exceeds a thousandth of the column's standard deviation, a constant target, weights below 0.
+    rounding to float32 exceeds a thousandth of the column's standard deviation, weights below 0, a constant
+    target, one of more than `MOST_CLASSES`, or of more than half as many as there are rows.
     """
     frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     named = () if inputs == "auto" else tuple(inputs)
     as_words_named = () if categorical == "auto" else tuple(categorical)
     _check_roles(frame, target, named, drop, as_words_named, {"weight": weight, "group": group, "time": time}, labels)
-    notices: list[str] = []
-    known = np.ones(len(frame), bool)
-    if target is not None:
-        known = (frame[target].notna() & ~frame[target].isin(BLANKS)).to_numpy()
-        if not known.any():
-            raise InputError(f"target column {target!r} has no value at all; name another")
-        if not known.all():
-            notices.append(f"{len(known) - known.sum()} rows without a value of {target!r} were left out.")
+    known, left_out = _with_target(frame, target)
     rows = np.flatnonzero(known)  # read as a whole all the same: messages count the rows of the frame
-    kind, said = _task(frame[known], target, task)
-    notices += said
+    kind, guessed = _task(frame[known], target, task)
     taken = {target, weight, group, time, *drop, *labels}
     wanted = list(named) or [name for name in frame.columns if name not in taken]
     time_names = [name for name in wanted if name not in as_words_named and holds_times(frame[name])]
@@ -165,7 +158,8 @@ def check_rows(
         places=rows.astype(np.int64),
         notices=(
             f"{n} rows.",
-            *notices,
+            *left_out,
+            *guessed,
             *read.notices,
             *_said_of_times(dict(zip(time_names, times, strict=True))),
             *_said_of_ids(frame[known], [name for name in read.names if name not in as_words_named]),
@@ -173,6 +167,17 @@ def check_rows(
         labels={name: as_words(frame[name])[rows] for name in labels},
     )
     return replace(table, fingerprint=_fingerprint(table))
+
+
+def _with_target(frame: pd.DataFrame, target: str | None) -> tuple[NDArray[np.bool_], list[str]]:
+    """(rows of the frame,): which have a value of the target, and a sentence where some have none."""
+    if target is None:
+        return np.ones(len(frame), bool), []
+    known = (frame[target].notna() & ~frame[target].isin(BLANKS)).to_numpy()
+    if not known.any():
+        raise InputError(f"target column {target!r} has no value at all; name another")
+    n_lacking = int(len(known) - known.sum())
+    return known, [f"{n_lacking} rows without a value of {target!r} were left out."] if n_lacking else []
 
 
 def with_positive(table: RowTable, name: str) -> RowTable:

@@ -83,6 +83,35 @@ def proofs_but(family: str) -> Any:
     return proven
 
 
+def check_holdout(run: Path, table: Path, summary: dict[str, Any]) -> None:
+    """What the summary says of the holdout is what the shipped file answers, on rows read afresh."""
+    family = summary["family"]
+    predictor = Predictor(run / "bundles" / family)
+    held = pd.read_parquet(run / "holdout.parquet").query("model == @family")
+    frame = pd.read_csv(table, parse_dates=["time"])
+    first = held["origin_time"].iloc[0].tz_localize(None)
+    answer = predictor.predict_table(frame[frame["time"] < first])
+    assert answer[:, 0] == pytest.approx(held["predicted"].to_numpy()[:4], abs=1e-4)
+    error = (held["truth"] - held["predicted"]).abs().mean()
+    row = next(row for row in summary["leaderboard"] if row["name"] == family)
+    assert row["holdout"]["mae"] == pytest.approx(error, rel=1e-5)
+    assert (held["truth"].to_numpy()[:4] == frame.set_index("time")["load"].loc[first:].to_numpy(np.float32)[:4]).all()
+
+
+def check_comparison(run: Path, summary: dict[str, Any], said: str, capsys: Any) -> None:
+    """The comparison of the two families holds what the summary says, and compares with itself to the same."""
+    compared = pd.read_parquet(run / "comparison.parquet").set_index("name")
+    assert compared["kind"].value_counts().to_dict() == {"baseline": 4, "model": 2}
+    for row in summary["leaderboard"]:
+        assert compared.loc[row["name"], "mae"] == row["holdout"]["mae"]
+    seconds = summary["training_seconds"] + summary["validation_seconds"]
+    assert compared["training_seconds"].sum() == pytest.approx(seconds)
+    before = (run / "comparison.html").read_bytes()
+    assert compare.main([str(run)]) == 0
+    assert (run / "comparison.html").read_bytes() == before
+    assert next(line for line in said.splitlines() if line.startswith("best: ")) in capsys.readouterr().out
+
+
 def test_a_run_leaves_everything_that_explains_it(
     table: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,20 +142,9 @@ def test_a_run_leaves_everything_that_explains_it(
     again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
     assert again.search.trials == 3
     assert again.data.targets == ["load"]
+    check_holdout(run, table, summary)
 
-    # What the summary says of the holdout is what the shipped file answers, on rows read afresh.
     family = summary["family"]
-    predictor = Predictor(run / "bundles" / family)
-    held = pd.read_parquet(run / "holdout.parquet").query("model == @family")
-    frame = pd.read_csv(table, parse_dates=["time"])
-    first = held["origin_time"].iloc[0].tz_localize(None)
-    answer = predictor.predict_table(frame[frame["time"] < first])
-    assert answer[:, 0] == pytest.approx(held["predicted"].to_numpy()[:4], abs=1e-4)
-    error = (held["truth"] - held["predicted"]).abs().mean()
-    row = next(row for row in summary["leaderboard"] if row["name"] == family)
-    assert row["holdout"]["mae"] == pytest.approx(error, rel=1e-5)
-    assert (held["truth"].to_numpy()[:4] == frame.set_index("time")["load"].loc[first:].to_numpy(np.float32)[:4]).all()
-
     oof = pd.read_parquet(run / "oof.parquet").query("family == @family")
     by_fold = (oof["truth"] - oof["predicted"]).abs().groupby(oof["fold"]).mean()
     assert by_fold.to_numpy() == pytest.approx(summary["best"]["folds"], rel=1e-5)
@@ -135,18 +153,7 @@ def test_a_run_leaves_everything_that_explains_it(
     )
     said = capsys.readouterr().out
     assert "report:" in said
-
-    # The comparison of the two families holds what the summary says, and compares with itself to the same.
-    compared = pd.read_parquet(run / "comparison.parquet").set_index("name")
-    assert compared["kind"].value_counts().to_dict() == {"baseline": 4, "model": 2}
-    for row in summary["leaderboard"]:
-        assert compared.loc[row["name"], "mae"] == row["holdout"]["mae"]
-    seconds = summary["training_seconds"] + summary["validation_seconds"]
-    assert compared["training_seconds"].sum() == pytest.approx(seconds)
-    before = (run / "comparison.html").read_bytes()
-    assert compare.main([str(run)]) == 0
-    assert (run / "comparison.html").read_bytes() == before
-    assert next(line for line in said.splitlines() if line.startswith("best: ")) in capsys.readouterr().out
+    check_comparison(run, summary, said, capsys)
 
 
 def test_every_head_leaves_the_sweep_in_bundle_tables_and_report(table: Path, tmp_path: Path) -> None:

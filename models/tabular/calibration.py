@@ -127,7 +127,8 @@ def _isotonic(truth: NDArray[np.float32], scores: Scores, weight: NDArray[np.flo
 def _knots(came: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float32] | None) -> Knots:
     """The middle of each step of the rising function, with its value."""
     order = np.argsort(score, kind="stable")
-    least = 1 / (len(score) + 2)  # of rows that are all of one class, it is not known that the next is (Laplace)
+    # Of rows that are all of one class, it is not known that the next is (Laplace).
+    least = max(LEAST, 1 / (len(score) + 2))
     steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
     steps.fit(score[order], came[order], None if weight is None else weight[order])
     level = steps.predict(score[order])

@@ -63,7 +63,7 @@ def unflatten(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -> list[str]:
     """Names of the numbers whose value lies on a bound of its range: widen these and search again.
 
-    What cannot be widened does not count: 0 below, 1 below for a count, 1 above for a share (no logarithmic range).
+    What cannot be widened does not count: 0 below, or 1 for a count; 1 above for a share (no logarithmic range).
     """
     return [
         name
@@ -71,7 +71,7 @@ def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -
         if isinstance(d, IntDistribution | FloatDistribution)
         and d.low < d.high
         and params[name] in (d.low, d.high)
-        and not (params[name] == d.low and d.low == (1 if isinstance(d, IntDistribution) else 0))
+        and not (params[name] == d.low and d.low in ((0, 1) if isinstance(d, IntDistribution) else (0,)))
         and not (params[name] == d.high == 1.0 and isinstance(d, FloatDistribution) and not d.log)
         and name != KEEP  # there are no more inputs than all
     ]

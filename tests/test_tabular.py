@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,12 @@ def table(request: pytest.FixtureRequest) -> RowTable:
     return make_rows(request.param)
 
 
-@pytest.fixture(params=FAMILIES)
+@pytest.fixture(params=[*FAMILIES, "lightgbm crossed", "xgboost crossed"])
 def family(request: pytest.FixtureRequest) -> Any:
-    return importlib.import_module(f"models.tabular.{request.param}")
+    name, *crossed = request.param.split()
+    module = importlib.import_module(f"models.tabular.{name}")
+    settings = {"crossed": 4} if crossed else {}
+    return SimpleNamespace(Config=module.Config, Learner=module.Learner, settings=settings)
 
 
 def make_rows(task: str, n: int = ROWS, seed: int = 0) -> RowTable:
@@ -80,9 +84,9 @@ def make_rows(task: str, n: int = ROWS, seed: int = 0) -> RowTable:
 
 
 def small(family: Any) -> Any:
-    """The family's defaults, with batches for a small table."""
+    """The family's defaults, or what `family` sets, with batches for a small table."""
     names = {field.name for field in dataclasses.fields(family.Config)}
-    return family.Config(**({"batch_size": 32} if "batch_size" in names else {}))
+    return family.Config(**({"batch_size": 32} if "batch_size" in names else {}), **getattr(family, "settings", {}))
 
 
 def make_learner(family: Any, table: RowTable, rows: NDArray[np.int64], epochs: int = 3) -> Any:
@@ -197,6 +201,9 @@ def test_memory_grows_with_words_and_with_trees() -> None:
     few, many = (trial_bytes(problem, "random_forest", forest, epochs=n) for n in (1, 11))
     leaves = max(len(fold.train) for fold in folds) // 2
     assert many - few == 10 * 5 * 20 * 2 * leaves * 72
+    one, crossed = ({"model": {"leaves": 31, "crossed": n}} for n in (0, 3))
+    more = trial_bytes(problem, "lightgbm", crossed, epochs=1) - trial_bytes(problem, "lightgbm", one, epochs=1)
+    assert more == 4 * 5 * 540 * 9 * 2.5, "three pairs, three columns each"
 
 
 # --- every family

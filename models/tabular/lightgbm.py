@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from models.tabular import workers
 from models.tabular._boosting import ROUNDS, Boosted
-from models.tabular.learning import Rows, Seeds, Shape
 from models.tabular.trees import Tree
 
 
@@ -25,16 +24,17 @@ class Config:
     l1: float = 0.0
     l2: float = 0.0
     max_bin: int = 255
+    crossed: int = 0  # of the strongest columns, whose pairs are columns too
 
 
 class Learner(Boosted):
-    def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
-        super().__init__(config, train, shape, seeds, threads=threads)
-        self.data = lightgbm.Dataset(
-            self.train.matrix,
-            shape.scaled(self.train),
+    def _data(self, matrix: NDArray[np.float32]) -> lightgbm.Dataset:
+        config = self.config
+        return lightgbm.Dataset(
+            matrix,
+            self.shape.scaled(self.train),
             weight=self.train.weight,
-            params={"max_bin": config.max_bin, "verbose": -1, "num_threads": threads, "feature_pre_filter": False},
+            params={"max_bin": config.max_bin, "verbose": -1, "num_threads": self.threads, "feature_pre_filter": False},
             free_raw_data=False,
         )
 

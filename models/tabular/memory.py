@@ -5,6 +5,7 @@ from __future__ import annotations
 from models.in_step import Params
 from models.tabular._boosting import ROUNDS
 from models.tabular._clusters import MOST_ROWS
+from models.tabular.crossing import n_crossed
 from models.tabular.crossval import RowProblem
 from models.tabular.encoding import Encoding
 from models.tabular.random_forest import TREES
@@ -20,7 +21,7 @@ def trial_bytes(problem: RowProblem, name: str, params: Params, *, epochs: int) 
     """Bytes that a trial of family `name` needs besides its process, after so many epochs. Matrices bound what was
     measured; words and trees are worked out of their sizes."""
     encoding = Encoding.fit(problem.table, problem.final.train)
-    width = len(encoding.names)
+    width = len(encoding.names) + n_crossed(encoding.n_amounts, int(params["model"].get("crossed", 0)))
     rows = sum(len(fold.train) + len(fold.valid) for fold in problem.folds)
     scores = 8 * rows * problem.n_scores * 6
     if problem.table.target is None:  # all distances between the rows that are looked at

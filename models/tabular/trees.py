@@ -7,7 +7,7 @@ Thresholds and sums are float64, as in the libraries, so that no row changes sid
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +45,17 @@ def to_onnx(
     link: str,
     strict: bool = False,
     factor: float = 1.0,
+    seen: Callable[[Builder, str], str] = lambda to, matrix: matrix,
 ) -> ModelProto:
     """The graph of `base` (S,) plus the sum of the trees, of a matrix of `width` columns.
 
     `link` makes scores of the sums: "none"; "logistic", two classes of one sum; "softmax". The trees' part of them is
-    multiplied by `factor` first. TooManyNodesError where no file, or no memory, would hold them.
+    multiplied by `factor` first, and `seen` makes what they see of the matrix. TooManyNodesError where no file, or no
+    memory, would hold them.
     """
     _check_size(trees)
     to, n = Builder("trees"), len(base)
-    exact = to.add("Cast", MATRIX, to=TensorProto.DOUBLE)
+    exact = to.add("Cast", seen(to, MATRIX), to=TensorProto.DOUBLE)
     sums = to.add("TreeEnsembleRegressor", exact, domain="ai.onnx.ml", n_targets=n, **_attributes(trees, strict))
     sums = to.add("Cast", sums, to=TensorProto.DOUBLE)
     sums = to.add("Add", to.add("Mul", sums, to.constant(np.array(factor))), to.constant(base[None]))

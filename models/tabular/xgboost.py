@@ -11,7 +11,6 @@ import xgboost
 from numpy.typing import NDArray
 
 from models.tabular._boosting import ROUNDS, Boosted
-from models.tabular.learning import Rows, Seeds, Shape
 from models.tabular.trees import Tree
 
 
@@ -26,19 +25,19 @@ class Config:
     l2: float = 1.0
     gamma: float = 0.0  # the least that a split must gain
     max_bin: int = 256
+    crossed: int = 0  # of the strongest columns, whose pairs are columns too
 
 
 class Learner(Boosted):
     strict = True
 
-    def __init__(self, config: Config, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
-        super().__init__(config, train, shape, seeds, threads=threads)
-        self.data = xgboost.QuantileDMatrix(
-            self.train.matrix,
-            shape.scaled(self.train),
+    def _data(self, matrix: NDArray[np.float32]) -> xgboost.QuantileDMatrix:
+        return xgboost.QuantileDMatrix(
+            matrix,
+            self.shape.scaled(self.train),
             weight=self.train.weight,
-            nthread=threads,
-            max_bin=config.max_bin,
+            nthread=self.threads,
+            max_bin=self.config.max_bin,
         )
 
     def _grown(self, seed: int) -> xgboost.Booster:
@@ -63,7 +62,7 @@ class Learner(Boosted):
         return np.asarray(found, np.float64).reshape(len(matrix), -1)
 
     def _gains(self, booster: xgboost.Booster) -> NDArray[np.float64]:
-        found = np.zeros(self.train.matrix.shape[1])
+        found = np.zeros(booster.num_features())
         for name, gain in booster.get_score(importance_type="total_gain").items():
             found[int(name.removeprefix("f"))] = gain  # columns have no names of their own
         return found

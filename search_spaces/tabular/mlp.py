@@ -6,8 +6,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 SPACE = {
     "model": {
-        "bins": IntDistribution(8, 64, log=True),  # scientific: what we compare
-        "channels": IntDistribution(4, 16, step=4),
+        "bins": IntDistribution(8, 256, log=True),  # scientific: what we compare
+        "channels": IntDistribution(4, 24, step=4),
         "layers": IntDistribution(1, 3),  # nuisance: tuned to be fair, like all below
         "hidden": IntDistribution(64, 384, step=64),
         "dropout": FloatDistribution(0.0, 0.5),
@@ -28,4 +28,8 @@ DEFAULT = {
         "weight_decay": 1e-4,
         "batch_size": 256,
     },
+}
+
+STARTS = {
+    "fine": {"model": {"bins": 128, "channels": 16, "layers": 3, "hidden": 256, "lr": 2e-3}},
 }

@@ -7,7 +7,8 @@
 `untuned` reads a run's configuration and scores, on the run's own holdout, LightGBM with `UNTUNED` settings, early
 stopping on each of the run's folds, the folds' models averaged. `search` runs Foldline's LightGBM sweep and
 scikit-learn's RandomizedSearchCV over the same space, as many trials, rounds at most and cores, and the same folds;
-neither may end a fold early but Foldline's patience and ASHA. `asha` runs the same trials with ASHA and without, and
+neither may end a fold early but Foldline's patience and ASHA. Pairs of columns are made for scikit-learn by Foldline's
+own rule, as a step of its pipeline. `asha` runs the same trials with ASHA and without, and
 counts boosting rounds. Writes benchmarks/results/tabular-<what>.json.
 """
 
@@ -31,9 +32,12 @@ from _process import ROOT, environment
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from scipy import stats
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.model_selection import RandomizedSearchCV
+from sklearn.pipeline import Pipeline
 
 from models.tabular._boosting import ROUNDS
+from models.tabular.crossing import Crossing, strongest
 from models.tabular.crossval import RowProblem
 from models.tabular.metrics import METRICS, score
 from ray_jobs import config
@@ -46,15 +50,16 @@ UNTUNED: dict[str, dict[str, Any]] = {
     "regression": {"num_leaves": 63, "learning_rate": 0.03, "feature_fraction": 0.6},
 }
 MOST_ROUNDS, PATIENCE = 5000, 100
-# Our names of settings -> scikit-learn's wrapper's.
+# Our names of settings -> those of steps of scikit-learn's pipeline.
 NAMES = {
-    "leaves": "num_leaves",
-    "lr": "learning_rate",
-    "min_leaf": "min_child_samples",
-    "columns": "colsample_bytree",
-    "rows": "subsample",
-    "l1": "reg_alpha",
-    "l2": "reg_lambda",
+    "leaves": "trees__num_leaves",
+    "crossed": "pairs__crossed",
+    "lr": "trees__learning_rate",
+    "min_leaf": "trees__min_child_samples",
+    "columns": "trees__colsample_bytree",
+    "rows": "trees__subsample",
+    "l1": "trees__reg_alpha",
+    "l2": "trees__reg_lambda",
 }
 SCORERS = {"roc_auc": "roc_auc", "log_loss": "neg_log_loss", "rmse": "neg_root_mean_squared_error"}
 
@@ -149,7 +154,7 @@ def search(given: argparse.Namespace) -> dict[str, Any]:
     ranges = {NAMES[name.removeprefix("model.")]: _drawn(d) for name, d in load("lightgbm", FOLDER).ranges.items()}
     folds = [(place[fold.train], place[fold.valid]) for fold in problem.folds]
     theirs = RandomizedSearchCV(
-        estimator,
+        Pipeline([("pairs", Pairs()), ("trees", estimator)]),
         ranges,
         n_iter=given.trials,
         scoring=SCORERS[problem.metric],
@@ -170,6 +175,31 @@ def search(given: argparse.Namespace) -> dict[str, Any]:
         "sklearn_best": sign * float(theirs.best_score_),
         "seconds_ratio": ours["wall_seconds"] / seconds,
     }
+
+
+class Pairs(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Foldline's `crossed` as a step before an estimator: a first few rounds say which amounts, all their pairs."""
+
+    def __init__(self, crossed: int = 0) -> None:
+        self.crossed = crossed
+
+    def fit(self, frame: pd.DataFrame, target: NDArray[Any]) -> Pairs:
+        self.crossing_ = None
+        if self.crossed:
+            amounts = frame.select_dtypes("number")
+            first = lightgbm.train({"verbose": -1, "num_threads": 1}, lightgbm.Dataset(amounts, target), ROUNDS)
+            places = strongest(first.feature_importance("gain"), self.crossed)
+            spread = amounts.to_numpy(np.float64)
+            self.crossing_ = Crossing.of(places, np.nanstd(spread, axis=0))
+        return self
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        if self.crossing_ is None:
+            return frame
+        amounts = frame.select_dtypes("number").to_numpy(np.float32)
+        told = self.crossing_(amounts)[:, amounts.shape[1] :]
+        names = [f"pair_{place}" for place in range(told.shape[1])]
+        return pd.concat([frame, pd.DataFrame(told, frame.index, names)], axis=1)
 
 
 def asha(given: argparse.Namespace) -> dict[str, Any]:
@@ -220,7 +250,7 @@ def _drawn(d: BaseDistribution) -> Any:
             whole = np.unique(np.geomspace(d.low, d.high, 200).round().astype(int))
             return whole.tolist()
         case IntDistribution():
-            return stats.randint(d.low, d.high + 1)
+            return list(range(d.low, d.high + 1, d.step))
         case CategoricalDistribution():
             return list(d.choices)
     raise TypeError(f"no draw of {d!r}")

@@ -99,8 +99,13 @@ def _resolved(key: str, path: str) -> Path:
 
 
 def check_scheduler(config: Config) -> None:
-    """InputError where the scheduler cannot work with the resources asked for."""
-    name, resources = config.search.scheduler, config.resources
+    """InputError where the scheduler cannot work with the epochs or the resources asked for."""
+    search, name, resources = config.search, config.search.scheduler, config.resources
+    if search.grace != "auto" and search.grace > search.max_epochs:
+        raise InputError(
+            f"search.grace={search.grace} is more than search.max_epochs={search.max_epochs}, so none would end "
+            f"early; give fewer, or search.scheduler none"
+        )
     if name not in NEEDS_CHECKPOINTS:
         return
     if resources.workers_per_trial > 1:

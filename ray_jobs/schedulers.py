@@ -30,8 +30,9 @@ NEEDS_CHECKPOINTS = ("hyperband", "pbt")
 
 
 def make(
-    name: str, *, minimise: bool, max_epochs: int, ranges: Mapping[str, BaseDistribution], seed: int
+    name: str, *, minimise: bool, max_epochs: int, ranges: Mapping[str, BaseDistribution], seed: int, grace: int = 1
 ) -> TrialScheduler:
+    """A scheduler that ends no trial before `grace` epochs, where it is one that ends trials."""
     common: dict[str, Any] = {
         "time_attr": "number",  # the epoch; Tune's own count starts again with every process
         "metric": "value",
@@ -39,9 +40,11 @@ def make(
     }
     match name:
         case "asha":
-            return Replayable(ASHAScheduler(**common, max_t=max_epochs, grace_period=1, reduction_factor=REDUCTION))
+            rungs = {"max_t": max_epochs, "grace_period": grace, "reduction_factor": REDUCTION}
+            return Replayable(ASHAScheduler(**common, **rungs))
         case "median":
-            return Replayable(MedianStoppingRule(**common, grace_period=min(2, max_epochs), min_samples_required=3))
+            grace = max(grace, min(2, max_epochs))
+            return Replayable(MedianStoppingRule(**common, grace_period=grace, min_samples_required=3))
         case "hyperband":
             return HyperBandScheduler(**common, max_t=max_epochs, reduction_factor=REDUCTION)
         case "pbt":

@@ -124,6 +124,7 @@ def sweep(
         max_epochs=search.max_epochs,
         ranges=book.ranges,
         seed=search.seed,
+        grace=1 if search.grace == "auto" else search.grace,
     )
     _replay(book, scheduler)
     _tidy(book, swept)

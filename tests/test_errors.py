@@ -188,6 +188,7 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("nothing to choose among", None, [*TARGET, *SELECT], ["features.select='importance'", "there are 1 (price)"]),
     ("more than there are", None, [*TARGET, *SELECT, *LAGS, *KEEP, "{input.keep: 4}"], ["from 1 to 3", "got 4"]),
     ("keep without a choice", None, [*TARGET, *LAGS, *KEEP, "{input.keep: 1}"], ["no parameter 'input.keep'"]),
+    ("more grace than epochs", None, [*TARGET, "--max-epochs", "3", "--search.grace", "4"], ["search.grace=4 is more"]),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 

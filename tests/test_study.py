@@ -147,6 +147,18 @@ def test_a_replayed_rule_decides_as_the_one_that_lived_through_it(name: str) -> 
     assert {at for _, at in decisions} >= {1, 3} if name == "asha" else decisions
 
 
+@pytest.mark.parametrize("name", ["asha", "median"])
+def test_no_trial_ends_within_its_grace(name: str) -> None:
+    """Trials one after the other, each worse than all before."""
+    made = schedulers.make(name, minimise=True, max_epochs=27, ranges={}, seed=0, grace=4)
+    assert isinstance(made, Replayable)
+    ended = {}
+    for number in range(6):
+        ats = range(1, 27)  # asha ends a trial at its last epoch
+        ended[number] = next((at for at in ats if number in made.replay([(number, epoch(at, float(number)))])), None)
+    assert ended[0] is None and ended[5] == 4
+
+
 def _tell(rule: Replayable, number: int, one: dict[str, Any]) -> bool:
     class Trial:
         trial_id = "passing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -83,8 +84,9 @@ def test_a_gate_that_fails_ends_so_after_everything_was_written(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("family", ["lightgbm", "xgboost"])
-def test_two_workers_grow_the_trees_of_one_trial(family: str, tmp_path: Path) -> None:
+def test_two_workers_grow_the_trees_of_one_trial(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each holds half of the rows; bins come from other samples of them, so the trees are alike and not the same."""
+    monkeypatch.setitem(importlib.import_module(f"search_spaces.tabular.{family}").DEFAULT["model"], "crossed", 4)
     flags = ["--target", "survived", "--trials", "1", "--resources.workers_per_trial", "2", "--data.drop", "name"]
     asked = settings(tmp_path, *flags)
     summary = json.loads((search.search(asked, [family], kind=kind) / "summary.json").read_text())

@@ -9,8 +9,8 @@ SPACE = {
         "hidden": IntDistribution(64, 256, step=64),  # scientific: what we compare
         "layers": IntDistribution(1, 3),
         "bins": IntDistribution(16, 256, log=True),
-        "channels": IntDistribution(8, 24, step=8),
-        "members": IntDistribution(8, 32, step=8),  # nuisance: tuned to be fair, like all below
+        "channels": IntDistribution(4, 24, step=4),
+        "members": IntDistribution(4, 32, step=4),  # nuisance: tuned to be fair, like all below
         "dropout": FloatDistribution(0.0, 0.4),
         "lr": FloatDistribution(5e-4, 5e-3, log=True),
         "weight_decay": FloatDistribution(1e-6, 1e-1, log=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,24 +52,16 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Proven:
-    """A model's graph that answers as it does; what it costs is not known yet."""
+    """A model's graph that answers as it does."""
 
     graph: bytes  # the ONNX file
-    proof: Proof
+    proof: Proof  # with costs once the bundle has been left
     predicted: Answers  # on the holdout, from the file, through onnxruntime
     holdout: dict[str, float]  # metric -> value
     dropout: Coverage | None  # of intervals from dropout on the holdout; None for a model that has none
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Shipped:
-    proof: Proof  # with costs
-    predicted: Answers
-    holdout: dict[str, float]
-    dropout: Coverage | None
-
-
-def ship(candidate: Candidate, problem: Problem, config: Config, folder: Path) -> Shipped:
+def ship(candidate: Candidate, problem: Problem, config: Config, folder: Path) -> Proven:
     """Write the bundle to `folder`, or raise ProofError and write nothing."""
     return leave(candidate, prove_model(candidate, problem, config), problem, config, folder)
 
@@ -122,8 +114,9 @@ def proof_bytes(problem: Problem, candidate: Candidate) -> int:
     return 12 * len(origins) * rows * len(problem.table.names) + 8 * weights
 
 
-def leave(candidate: Candidate, proven: Proven, problem: Problem, config: Config, folder: Path) -> Shipped:
-    """Measure what the proven graph costs, with nothing beside it, and write its bundle to `folder`."""
+def leave(candidate: Candidate, proven: Proven, problem: Problem, config: Config, folder: Path) -> Proven:
+    """Measure what the proven graph costs, with nothing beside it, and write its bundle to `folder`; the same with its
+    costs."""
     model, told = candidate.model, extras(candidate.model)
     rows, origins = _sent(problem, candidate.lookback)
     takes = signature(problem, told)
@@ -131,12 +124,7 @@ def leave(candidate: Candidate, proven: Proven, problem: Problem, config: Config
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         graph.write_bytes(proven.graph)
-        shipped = Shipped(
-            proof=measured(proven.proof, graph),
-            predicted=proven.predicted,
-            holdout=proven.holdout,
-            dropout=proven.dropout,
-        )
+        shipped = replace(proven, proof=measured(proven.proof, graph))
         write_bundle(
             folder,
             graph,
@@ -188,7 +176,7 @@ def _metadata(problem: Problem, family: str) -> dict[str, str]:
     }
 
 
-def _card(config: Config, problem: Problem, candidate: Candidate, shipped: Shipped) -> dict[str, Any]:
+def _card(config: Config, problem: Problem, candidate: Candidate, shipped: Proven) -> dict[str, Any]:
     """What bundle.json says besides the graph's inputs, outputs and proof; no place of ours is in it."""
     table = problem.table
     return {

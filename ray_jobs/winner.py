@@ -21,7 +21,7 @@ from ray_jobs.final import Final, train_final
 from ray_jobs.kind import NoWinnerError
 from ray_jobs.run_folder import RunFolder, predictions
 from ray_jobs.settings import Config
-from ray_jobs.ship import Candidate, Proven, Shipped
+from ray_jobs.ship import Candidate, Proven
 from ray_jobs.study import StudyBook, ending, epochs, spread
 from ray_jobs.sweep import Swept
 from ray_jobs.trial import prepare_process
@@ -57,7 +57,7 @@ class Winner:
     """A finalist whose model has been proven, and has left as a bundle."""
 
     finalist: Finalist
-    shipped: Shipped
+    shipped: Proven
 
 
 def finalist(config: Config, problem: Problem, book: StudyBook, swept: Swept) -> Finalist:

@@ -61,6 +61,9 @@ class Kind(Protocol):
     def needs(self, settings: Config, problem: Any, family: str, params: Params, /, *, on_device: bool) -> int:
         """Bytes that a trial takes besides its process."""
 
+    def grace(self, settings: Config, /) -> int:
+        """Epochs that a trial is given at least, where the scheduler ends trials."""
+
     def finalist(self, settings: Config, problem: Any, book: StudyBook, swept: Swept, /) -> Any:
         """The best trial; NoWinnerError where there is none."""
 

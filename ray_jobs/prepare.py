@@ -28,7 +28,7 @@ from models.naive import naive_answers
 from models.scaling import Statistics
 from models.selection import Way, rank
 from ray_jobs.params import check_keep
-from ray_jobs.schedulers import NEEDS_CHECKPOINTS
+from ray_jobs.schedulers import ENDS_TRIALS, NEEDS_CHECKPOINTS
 from ray_jobs.settings import Config
 from search_spaces import KEEP
 
@@ -101,6 +101,11 @@ def _resolved(key: str, path: str) -> Path:
 def check_scheduler(config: Config) -> None:
     """InputError where the scheduler cannot work with the epochs or the resources asked for."""
     search, name, resources = config.search, config.search.scheduler, config.resources
+    if search.grace != "auto" and name not in ENDS_TRIALS:
+        raise InputError(
+            f"search.grace={search.grace} is for search.scheduler {' and '.join(ENDS_TRIALS)}, and {name} gives all "
+            f"trials their own; leave it out"
+        )
     if search.grace != "auto" and search.grace > search.max_epochs:
         raise InputError(
             f"search.grace={search.grace} is more than search.max_epochs={search.max_epochs}, so none would end "

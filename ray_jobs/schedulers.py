@@ -26,6 +26,7 @@ from ray.tune.schedulers import (
 from ray_jobs.spaces import to_tune
 
 REDUCTION = 3
+ENDS_TRIALS = ("asha", "median")
 NEEDS_CHECKPOINTS = ("hyperband", "pbt")
 
 

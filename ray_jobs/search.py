@@ -239,7 +239,7 @@ def _sweep(settings: Config, problem: AnyProblem, kind: Kind, book: StudyBook, r
     progress.remember(book)
     progress.start()
     try:
-        return sweep(settings, problem, book, run.path, memory=memory, callbacks=[progress])
+        return sweep(settings, problem, book, run.path, memory=memory, grace=kind.grace(settings), callbacks=[progress])
     finally:
         progress.stop()
 

@@ -36,6 +36,7 @@ __all__ = [
     "check",
     "complete",
     "finalist",
+    "grace",
     "leave",
     "needs",
     "open_book",
@@ -91,6 +92,11 @@ def open_book(settings: Config, problem: Problem, family: str, url: str, *, name
 def needs(settings: Config, problem: Problem, family: str, params: Params, *, on_device: bool) -> int:
     """Bytes that a trial with these nested params takes besides its process."""
     return trial_bytes(problem, family, params, on_device=on_device)
+
+
+def grace(settings: Config) -> int:
+    """Epochs that a trial is given at least, where the scheduler ends trials."""
+    return 1 if settings.search.grace == "auto" else settings.search.grace
 
 
 def announce(out: Console, settings: Config, problem: Problem, source: str, run: RunFolder) -> None:

@@ -102,9 +102,11 @@ def sweep(
     folder: Path,
     *,
     memory: int,
+    grace: int,
     callbacks: list[Callback],
 ) -> Swept:
-    """Run the trials of `book` to the end of its budget, from where they stand; `memory` bytes a worker of a trial.
+    """Run the trials of `book` to the end of its budget, from where they stand; `memory` bytes a worker of a trial, and
+    at least `grace` epochs for each.
 
     States and failures lie in `folder`/sweep-<family> until the run is done, Tune's files in a folder in it. Raises
     HaltedError where a disk or a database cannot be written.
@@ -124,7 +126,7 @@ def sweep(
         max_epochs=search.max_epochs,
         ranges=book.ranges,
         seed=search.seed,
-        grace=1 if search.grace == "auto" else search.grace,
+        grace=grace,
     )
     _replay(book, scheduler)
     _tidy(book, swept)

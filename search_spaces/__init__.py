@@ -63,7 +63,7 @@ def unflatten(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -> list[str]:
     """Names of the numbers whose value lies on a bound of its range: widen these and search again.
 
-    What cannot be widened does not count: 0 below, or 1 for a count; 1 above for a share (no logarithmic range).
+    What cannot be widened does not count: 0 below, of a count also 1; 1 above, of a share (no logarithmic range).
     """
     return [
         name

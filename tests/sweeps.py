@@ -35,7 +35,11 @@ def run_sweep(
 
     memory = trial_memory(needs, book, config.resources)
     try:
-        return problem, book, sweep(config, problem, book, folder, memory=memory, callbacks=list(callbacks))
+        return (
+            problem,
+            book,
+            sweep(config, problem, book, folder, memory=memory, grace=series.grace(config), callbacks=list(callbacks)),
+        )
     except BaseException:
         book.close()
         raise

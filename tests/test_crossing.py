@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -53,11 +55,14 @@ def test_a_graph_tells_the_same_to_the_last_bit() -> None:
     assert expected.shape == (1000, 5 + 18)
     assert np.isnan(expected).any() and not np.isinf(expected).any()
     for part in (matrix, matrix[:1], matrix[500:517]):
-        assert np.array_equal(session.run(None, {MATRIX: part})[0], crossing(part), equal_nan=True)
+        found, told_here = session.run(None, {MATRIX: part})[0], crossing(part)
+        assert np.array_equal(found, told_here, equal_nan=True)
+        known = ~np.isnan(found)
+        assert np.array_equal(np.signbit(found)[known], np.signbit(told_here)[known]), "-0 is not 0"
 
 
 @pytest.mark.parametrize("family", [lightgbm, xgboost])
-def test_trees_learn_a_slanted_border_sooner_and_tell_whose_it_is(family: lightgbm | xgboost) -> None:
+def test_trees_learn_a_slanted_border_sooner_and_tell_whose_it_is(family: Any) -> None:
     """Two classes on two sides of a diagonal, beside a column of noise."""
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(900, 3)).astype(np.float32)
@@ -68,10 +73,19 @@ def test_trees_learn_a_slanted_border_sooner_and_tell_whose_it_is(family: lightg
     for crossed in (0, 2):
         config = family.Config(crossed=crossed, lr=0.1)
         learner = family.Learner(config, train, Shape(encoding=encoding, n_classes=2), lambda epoch: epoch)
-        for number in (1, 2, 3):
-            learner.epoch(number)
+        first, *_ = [learner.epoch(number) for number in (1, 2, 3)]
         wrong[crossed] = ((learner.predict(matrix[300:])[:, 1] > 0.5) != target[300:]).mean()
         shares = learner.importance() / learner.importance().sum()
         assert shares.shape == (3,) and shares[1] < 0.1 < min(shares[0], shares[2])
     assert learner.crossing is not None and learner.crossing.pairs.tolist() == [[0, 2]]
     assert wrong[2] < 0.6 * wrong[0]
+    kept = learner.predict(matrix)
+    learner.mark()
+    learner.epoch(4)
+    learner.back()
+    assert np.array_equal(learner.predict(matrix), kept)
+    del learner.boosters[1:]
+    assert "Div" not in [node.op_type for node in learner.graph().graph.node], "what no tree reads is not made"
+    learner.marked = 0
+    learner.back()
+    assert learner.crossing is None and learner.epoch(1) == pytest.approx(first, abs=1e-12)

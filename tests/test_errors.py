@@ -189,6 +189,12 @@ CASES: list[tuple[str, Change | None, list[str], list[str]]] = [
     ("more than there are", None, [*TARGET, *SELECT, *LAGS, *KEEP, "{input.keep: 4}"], ["from 1 to 3", "got 4"]),
     ("keep without a choice", None, [*TARGET, *LAGS, *KEEP, "{input.keep: 1}"], ["no parameter 'input.keep'"]),
     ("more grace than epochs", None, [*TARGET, "--max-epochs", "3", "--search.grace", "4"], ["search.grace=4 is more"]),
+    (
+        "grace of none",
+        None,
+        [*TARGET, "--search.scheduler", "none", "--search.grace", "2"],
+        ["is for search.scheduler"],
+    ),
     ("pbt with workers", None, [*TARGET, "--search.scheduler", "pbt", "--resources.workers_per_trial", "2"], ["pbt"]),
 ]
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from data.errors import InputError
-from ray_jobs import schedulers
+from ray_jobs import config, schedulers, series
 from ray_jobs.database import check_reachable
 from ray_jobs.run_folder import RunFolder
 from ray_jobs.schedulers import Replayable
+from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook, ending, epochs
+from ray_jobs.tabular import kind as rows
 from search_spaces import load
 
 
@@ -157,6 +159,15 @@ def test_no_trial_ends_within_its_grace(name: str) -> None:
         ats = range(1, 27)  # asha ends a trial at its last epoch
         ended[number] = next((at for at in ats if number in made.replay([(number, epoch(at, float(number)))])), None)
     assert ended[0] is None and ended[5] == 4
+
+
+def test_rows_have_a_ninth_of_their_epochs_to_begin_with() -> None:
+    def given(**values: int) -> Config:
+        return config.check({"search": values})
+
+    assert [rows.grace(given(max_epochs=n)) for n in (1, 2, 9, 27, 30, 81)] == [1, 2, 2, 3, 3, 9]
+    assert series.grace(given(max_epochs=81)) == 1
+    assert rows.grace(given(max_epochs=81, grace=5)) == series.grace(given(max_epochs=81, grace=5)) == 5
 
 
 def _tell(rule: Replayable, number: int, one: dict[str, Any]) -> bool:

@@ -204,6 +204,10 @@ def test_memory_grows_with_words_and_with_trees() -> None:
     one, crossed = ({"model": {"leaves": 31, "crossed": n}} for n in (0, 3))
     more = trial_bytes(problem, "lightgbm", crossed, epochs=1) - trial_bytes(problem, "lightgbm", one, epochs=1)
     assert more == 4 * 5 * 540 * 9 * 2.5, "three pairs, three columns each"
+    coarse, fine = ({"model": {"bins": bins, "channels": 8, "hidden": 64, "layers": 1}} for bins in (8, 108))
+    more = trial_bytes(problem, "mlp", fine, epochs=1) - trial_bytes(problem, "mlp", coarse, epochs=1)
+    amounts = 2 + 4  # two numbers, and days, year, week and day of a time
+    assert more == 4 * (1024 * 3 * amounts * 100 + 5 * amounts * 8 * 100 * 5)
 
 
 # --- every family

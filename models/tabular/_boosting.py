@@ -35,8 +35,8 @@ class Boosted(ABC):
     def __init__(self, config: Any, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
         self.config, self.train, self.shape, self.seeds, self.threads = config, share(train), shape, seeds, threads
         self.base = shape.base(train)
-        amounts = train.matrix[:, : shape.encoding.n_amounts]
-        self.spread = _spread(amounts)
+        crosses = config.crossed > 1  # by all rows, also where this process grows on a share of them
+        self.spread = _spread(train.matrix[:, : shape.encoding.n_amounts]) if crosses else np.ones(0)
         self.running = Running(self._says)
         self.marked = 0
         self._begin()
@@ -69,6 +69,7 @@ class Boosted(ABC):
 
     def epoch(self, number: int) -> float:
         """One epoch more, the `number`-th; the loss on the train rows after it."""
+        self._cross()
         if self.data is None:
             self.data = self._data(self.matrix)
         grown = self._text(self._grown(self.seeds(number) % 2**31))
@@ -83,6 +84,8 @@ class Boosted(ABC):
         self.marked = len(self.boosters)
 
     def back(self) -> None:
+        if not self.marked:
+            self._begin()
         del self.boosters[self.marked :]
         self.sums = self._sums(self.train.matrix)
 
@@ -111,7 +114,7 @@ class Boosted(ABC):
         factor, summand = self.shape.units
         base = self.base * factor + summand
         width, link = self.train.matrix.shape[1], self.shape.link
-        seen = {} if self.crossing is None else {"seen": self.crossing.add}
+        seen = {"seen": self.crossing.add} if self.crossing is not None and len(self.boosters) > 1 else {}
         return to_onnx(trees, base, width=width, link=link, strict=self.strict, factor=factor, **seen)
 
     def _begin(self) -> None:
@@ -130,13 +133,14 @@ class Boosted(ABC):
         return self._start(matrix) + self.running(self.boosters, matrix)
 
     def _take(self, booster: Any) -> None:
+        self._cross()
         self.boosters.append(booster)
         self.sums += self._raw(booster, self.matrix)
-        if len(self.boosters) == 1:
-            self._cross()
 
     def _cross(self) -> None:
-        """What the next epochs see, by what the first one has gained."""
+        """Before the second epoch: what all further ones see, by what the first one has gained."""
+        if len(self.boosters) != 1 or self.crossing is not None:
+            return
         places = strongest(self._gains(self.boosters[0])[: len(self.spread)], self.config.crossed)
         if len(places) > 1:
             self.crossing = Crossing.of(places, self.spread)
@@ -145,6 +149,8 @@ class Boosted(ABC):
     def _says(self, booster: Any, matrix: NDArray[np.float32]) -> NDArray[np.float64]:
         if self.crossing is None or booster is self.boosters[0]:
             return self._raw(booster, matrix)
+        if matrix is self.train.matrix:
+            return self._raw(booster, self.matrix)
         if self.wide is None or self.wide[0] is not matrix:  # a fold asks for the same rows each epoch
             self.wide = matrix, self.crossing(matrix)
         return self._raw(booster, self.wide[1])
@@ -152,9 +158,6 @@ class Boosted(ABC):
 
 def _spread(amounts: NDArray[np.float32]) -> NDArray[np.float64]:
     """(A,) the standard deviation of each column's known numbers, 1 where all are equal."""
-    known = np.isfinite(amounts)
-    count = np.maximum(known.sum(axis=0), 1)
-    exact = np.where(known, amounts, 0.0).astype(np.float64)
-    mean = exact.sum(axis=0) / count
-    spread = np.sqrt(np.where(known, np.square(exact - mean), 0.0).sum(axis=0) / count)
+    known = (column[np.isfinite(column)].astype(np.float64) for column in amounts.T)
+    spread = np.array([column.std() if len(column) else 0.0 for column in known])
     return np.where(spread > 0, spread, 1.0)

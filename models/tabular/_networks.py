@@ -19,7 +19,7 @@ from torch.nn import functional
 from models.tabular.learning import Rows, Seeds, Shape
 from models.tabular.torch_graph import to_onnx
 
-_EVAL_BATCH = 4096
+EVAL_BATCH = 1024
 
 
 class Scored(nn.Module):
@@ -85,7 +85,7 @@ class Trained(ABC):
         """(N, C) probabilities, or (N, 1) values."""
         self.scored.eval()
         with torch.inference_mode():
-            parts = [self.scored(part) for part in torch.from_numpy(matrix).split(_EVAL_BATCH)]
+            parts = [self.scored(part) for part in torch.from_numpy(matrix).split(EVAL_BATCH)]
         found: NDArray[np.float64] = torch.cat(parts).double().numpy()
         return found
 

@@ -29,7 +29,8 @@ class Crossing:
     def of(cls, places: NDArray[np.int64], spread: NDArray[np.float64]) -> Crossing:
         """All pairs of these columns; `spread` (D,) of each column of the matrix."""
         pairs = np.array(list(combinations(places.tolist(), 2)), np.int64).reshape(-1, 2)
-        return cls(pairs=pairs, factors=(1 / spread[pairs]).astype(np.float32))
+        with np.errstate(over="ignore"):  # what is spread by less than float32 can hold has no sums
+            return cls(pairs=pairs, factors=(1 / spread[pairs]).astype(np.float32))
 
     @property
     def sources(self) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ class Config:
     l1: float = 0.0
     l2: float = 0.0
     max_bin: int = 255
-    crossed: int = 0  # of the strongest columns, whose pairs are columns too
+    crossed: int = 0  # of the strongest amounts, 2 or more, whose pairs are columns too
 
 
 class Learner(Boosted):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+
 from models.in_step import Params
 from models.tabular._boosting import ROUNDS
 from models.tabular._clusters import MOST_ROWS
+from models.tabular._networks import EVAL_BATCH
 from models.tabular.crossing import n_crossed
 from models.tabular.crossval import RowProblem
 from models.tabular.encoding import Encoding
@@ -30,7 +33,8 @@ def trial_bytes(problem: RowProblem, name: str, params: Params, *, epochs: int) 
     most = max(len(fold.train) for fold in problem.folds)
     channels = sum(word.size for word in encoding.words)
     of_words = _OF_WORDS * most * channels if name in _ONE_HOT else 0  # one fold after the other
-    return int(4 * rows * width * copies) + scores + of_words + _of_trees(problem, name, params, epochs)
+    grown = _of_trees(problem, name, params, epochs) + _of_networks(problem, name, params, encoding.n_amounts)
+    return int(4 * rows * width * copies) + scores + of_words + grown
 
 
 def _of_trees(problem: RowProblem, name: str, params: Params, epochs: int) -> int:
@@ -47,3 +51,17 @@ def _of_trees(problem: RowProblem, name: str, params: Params, epochs: int) -> in
     else:
         return 0
     return len(problem.folds) * epochs * trees * 2 * max(1, leaves) * _NODE
+
+
+def _of_networks(problem: RowProblem, name: str, params: Params, n_amounts: int) -> int:
+    """Of a batch on its way through one fold's network, and of all folds' weights: themselves, those of the best epoch,
+    a gradient and two moments."""
+    if name not in ("mlp", "tabm"):
+        return 0
+    module, model = importlib.import_module(f"models.tabular.{name}"), params["model"]
+    config = module.Config(**model)
+    members, told = getattr(config, "members", 1), n_amounts * config.channels
+    batch = max(EVAL_BATCH, config.batch_size)
+    passing = 3 * n_amounts * config.bins + 2 * members * (told + config.hidden)
+    weights = told * (config.bins + config.hidden) + config.layers * config.hidden**2
+    return int(4 * (batch * passing + 5 * weights * len(problem.folds)))

@@ -25,7 +25,7 @@ class Config:
     l2: float = 1.0
     gamma: float = 0.0  # the least that a split must gain
     max_bin: int = 256
-    crossed: int = 0  # of the strongest columns, whose pairs are columns too
+    crossed: int = 0  # of the strongest amounts, 2 or more, whose pairs are columns too
 
 
 class Learner(Boosted):

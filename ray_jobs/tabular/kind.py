@@ -30,6 +30,7 @@ __all__ = [
     "check",
     "complete",
     "finalist",
+    "grace",
     "leave",
     "needs",
     "open_book",
@@ -82,6 +83,13 @@ def unread(settings: Config, problem: RowProblem, book: StudyBook) -> list[str]:
 def needs(settings: Config, problem: RowProblem, family: str, params: Params, *, on_device: bool) -> int:
     """Bytes that a trial with these nested params takes besides its process."""
     return trial_bytes(problem, family, params, epochs=settings.search.max_epochs)
+
+
+def grace(settings: Config) -> int:
+    """Epochs that a trial is given at least, where the scheduler ends trials: trees of small steps look worse in the
+    first epoch than they are, and see pairs of columns from the second on."""
+    search = settings.search
+    return min(search.max_epochs, max(2, round(search.max_epochs / 9))) if search.grace == "auto" else search.grace
 
 
 def leave(

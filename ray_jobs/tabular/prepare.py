@@ -28,7 +28,6 @@ from search_spaces.tabular import FOLDER
 
 DEFAULT_SAMPLE = "titanic"
 HOLDOUT = 0.1  # the share of rows
-GRACE = 1 / 9  # of max_epochs
 TOGETHER = ("lightgbm", "xgboost")  # families that several workers can grow
 SCHEMES = ("auto", "stratified", "random", "grouped", "walk_forward")
 _OF_SERIES = (
@@ -38,8 +37,7 @@ _OF_SERIES = (
 
 
 def complete(settings: Config) -> Config:
-    """The configuration with what the data decides: absolute path, a sample's target, the default sample; and with the
-    epochs that a trial is given at least."""
+    """The configuration with what the data decides: absolute path, a sample's target, the default sample."""
     data = settings.data
     if data.path is None:
         name = data.sample or DEFAULT_SAMPLE
@@ -58,10 +56,7 @@ def complete(settings: Config) -> Config:
             f"of rows one target is predicted, got {', '.join(data.targets) or 'none'}; name the column, e.g. --target "
             f"churned, or give --data.task clustering"
         )
-    search = settings.search
-    if search.grace == "auto":
-        search = search.model_copy(update={"grace": max(1, round(GRACE * search.max_epochs))})
-    return prepare.placed(settings.model_copy(update={"data": data, "search": search}))
+    return prepare.placed(settings.model_copy(update={"data": data}))
 
 
 def check(settings: Config, families: Sequence[str]) -> None:

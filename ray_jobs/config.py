@@ -238,7 +238,7 @@ def _leaves(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, s
 
 
 def _explain(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+    first, *others = error.errors(include_url=False)
     location = [str(part) for part in first["loc"] if isinstance(part, str | int)]
     sections = _SECTIONS
     depth = 2 if location and location[0] in sections else 1
@@ -249,6 +249,11 @@ def _explain(error: ValidationError) -> str:
     value = first["input"]
     shown = repr(value) if len(repr(value)) <= 80 else repr(value)[:77] + "..."
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "literal_error":  # of a setting that takes numbers as well: what is wrong with it as a number
+        also = [each["msg"] for each in others if each["loc"][:-1] == first["loc"][:-1]]
+        message += "".join(f", or {each.removeprefix('Input should be ').split(',')[0]}" for each in also)
+    elif first["type"] == "string_type" and isinstance(value, bool | int | float):
+        shown += ", which is no text; put it in quotes"
     choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
     hint = nearest(value, choices) if isinstance(value, str) else ""
     return f"{key}: {message[0].lower()}{message[1:]}, got {shown}{hint}" if key else message

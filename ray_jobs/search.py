@@ -35,6 +35,10 @@ from ray_jobs.run_folder import RunFolder
 from ray_jobs.settings import Config
 from ray_jobs.study import StudyBook
 from ray_jobs.sweep import HaltedError, Swept, sweep
+from search_spaces import FAMILIES as OF_SERIES
+from search_spaces.tabular import FAMILIES as OF_ROWS
+
+_OTHERS = {"rows: python ray_jobs/tune_tabular.py --families": OF_ROWS, "series: python ray_jobs/search.py": OF_SERIES}
 
 
 def main(
@@ -128,7 +132,8 @@ def _search(
             check_outcome(settings, run.path)
             return run.path
         # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
-        run.write_text("config.yaml", config.to_yaml(settings.model_copy(update={"name": None})))
+        again = f"# the run again: python -m {kind.MODULE} {' '.join(families)} --config config.yaml\n"
+        run.write_text("config.yaml", again + config.to_yaml(settings.model_copy(update={"name": None})))
         with contextlib.ExitStack() as opened:
             if not resume:  # else what stops it names the command already
                 opened.enter_context(resumable(run, families, kind.MODULE))
@@ -176,7 +181,8 @@ def _names(given: list[str], known: Sequence[str]) -> tuple[str, ...]:
         names.append(given.pop(0))
     for name in names:
         if name not in known:
-            raise InputError(f"no model family {name!r}{nearest(name, known)}; known: {', '.join(known)}")
+            other = next((f" here (it is of {what} {name})" for what, own in _OTHERS.items() if name in own), "")
+            raise InputError(f"no model family {name!r}{other or nearest(name, known)}; known: {', '.join(known)}")
     if not names and "-h" not in given and "--help" not in given:
         raise InputError(f"name at least one family to search: {', '.join(known)}")
     return tuple(dict.fromkeys(names))

@@ -88,6 +88,8 @@ def test_a_bundle_answers_as_its_models_and_says_who_it_is(task: str, tmp_path: 
         RowPredictor(tmp_path / "b").predict(frame.drop(columns="size"))
     with pytest.raises(ValueError, match="column 'size' holds numbers in training"):
         RowPredictor(tmp_path / "b").predict(frame.assign(size="much"))
+    with pytest.raises(TypeError, match=r"got list; make one: pd.DataFrame\(rows\)"):
+        RowPredictor(tmp_path / "b").predict(frame.to_dict("records"))
     with pytest.raises(BundleError, match="RowPredictor"):
         Predictor(tmp_path / "b")
 

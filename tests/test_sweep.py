@@ -139,6 +139,8 @@ def test_a_run_leaves_everything_that_explains_it(
     assert {row["name"] for row in summary["leaderboard"]} == {
         "linear", "tcn", "last value", "seasonal naive", "drift", "mean",
     }  # fmt: skip
+    first, *_ = (run / "config.yaml").read_text().splitlines()
+    assert first == "# the run again: python -m ray_jobs.search linear tcn --config config.yaml"
     again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
     assert again.search.trials == 3
     assert again.data.targets == ["load"]

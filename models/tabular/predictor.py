@@ -38,7 +38,10 @@ class RowPredictor:
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A row for each of `frame`, with its index: "label", and a column "probability of ..." for each class; or
-        "value". ValueError where a column is missing, or holds text where numbers were."""
+        "value". ValueError where a column is missing, or holds text where numbers were; TypeError for what is no
+        table."""
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(f"rows come as a pandas table, got {type(frame).__name__}; make one: pd.DataFrame(rows)")
         feed = {each["name"]: _column(frame, each) for each in self.card["inputs"]}
         names = [each["name"] for each in self.outputs]
         found = dict(zip(names, self.session.run(names, feed), strict=True))

@@ -10,6 +10,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
+_FEWEST = {"model.clusters": 2}  # below which a number means nothing; of other counts 0 or 1
 KEEP = "input.keep"  # how many of the inputs that `features.select` ranks a network sees
 
 FAMILIES: tuple[str, ...] = tuple(
@@ -63,7 +64,8 @@ def unflatten(params: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -> list[str]:
     """Names of the numbers whose value lies on a bound of its range: widen these and search again.
 
-    What cannot be widened does not count: 0 below, of a count also 1; 1 above, of a share (no logarithmic range).
+    What cannot be widened does not count: 0 below, of a count also 1, of clusters 2; 1 above, of a share (no
+    logarithmic range).
     """
     return [
         name
@@ -71,7 +73,9 @@ def at_edge(params: Mapping[str, Any], ranges: Mapping[str, BaseDistribution]) -
         if isinstance(d, IntDistribution | FloatDistribution)
         and d.low < d.high
         and params[name] in (d.low, d.high)
-        and not (params[name] == d.low and d.low in ((0, 1) if isinstance(d, IntDistribution) else (0,)))
+        and not (
+            params[name] == d.low and 0 <= d.low <= (_FEWEST.get(name, 1) if isinstance(d, IntDistribution) else 0)
+        )
         and not (params[name] == d.high == 1.0 and isinstance(d, FloatDistribution) and not d.log)
         and name != KEEP  # there are no more inputs than all
     ]

@@ -246,7 +246,17 @@ def test_how_many_are_kept_is_searched_from_all_of_them_on(problem, tmp_path):
 
 def test_a_bound_that_nothing_lies_beyond_is_not_one_to_widen():
     found = at_edge(
-        {"layers": 1, "rows": 1.0, "gamma": 0.0, "penalty": 1.0, "lr": 0.1, "depth": 9, "crossed": 0},
+        {
+            "layers": 1,
+            "rows": 1.0,
+            "gamma": 0.0,
+            "penalty": 1.0,
+            "lr": 0.1,
+            "depth": 9,
+            "crossed": 0,
+            "model.clusters": 2,
+            "twos": 2,
+        },
         {
             "layers": IntDistribution(1, 3),
             "rows": FloatDistribution(0.5, 1.0),  # a share
@@ -255,9 +265,11 @@ def test_a_bound_that_nothing_lies_beyond_is_not_one_to_widen():
             "lr": FloatDistribution(0.01, 0.1),
             "depth": IntDistribution(3, 9),
             "crossed": IntDistribution(0, 8, step=2),
+            "model.clusters": IntDistribution(2, 12),
+            "twos": IntDistribution(2, 12),
         },
     )
-    assert found == ["penalty", "lr", "depth"]
+    assert found == ["penalty", "lr", "depth", "twos"]
 
 
 def test_how_many_are_kept_may_be_fixed(problem, tmp_path):

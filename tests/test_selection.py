@@ -256,6 +256,7 @@ def test_a_bound_that_nothing_lies_beyond_is_not_one_to_widen():
             "crossed": 0,
             "model.clusters": 2,
             "twos": 2,
+            "shift": -1.0,
         },
         {
             "layers": IntDistribution(1, 3),
@@ -267,9 +268,10 @@ def test_a_bound_that_nothing_lies_beyond_is_not_one_to_widen():
             "crossed": IntDistribution(0, 8, step=2),
             "model.clusters": IntDistribution(2, 12),
             "twos": IntDistribution(2, 12),
+            "shift": FloatDistribution(-1.0, 1.0),
         },
     )
-    assert found == ["penalty", "lr", "depth", "twos"]
+    assert found == ["penalty", "lr", "depth", "twos", "shift"]
 
 
 def test_how_many_are_kept_may_be_fixed(problem, tmp_path):

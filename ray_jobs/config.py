@@ -253,7 +253,8 @@ def _explain(error: ValidationError) -> str:
         also = [each["msg"] for each in others if each["loc"][:-1] == first["loc"][:-1]]
         message += "".join(f", or {each.removeprefix('Input should be ').split(',')[0]}" for each in also)
     elif first["type"] == "string_type" and isinstance(value, bool | int | float):
-        shown += ", which is no text; put it in quotes"
+        words = " (as YAML reads yes, on, no and off, too)" if isinstance(value, bool) else ""
+        shown += f"{words}, which is no text; put it in quotes"
     choices = re.findall(r"'([^']*)'", first["ctx"]["expected"]) if first["type"] == "literal_error" else []
     hint = nearest(value, choices) if isinstance(value, str) else ""
     return f"{key}: {message[0].lower()}{message[1:]}, got {shown}{hint}" if key else message

@@ -103,8 +103,8 @@ def check_scheduler(config: Config) -> None:
     search, name, resources = config.search, config.search.scheduler, config.resources
     if search.grace != "auto" and name not in ENDS_TRIALS:
         raise InputError(
-            f"search.grace={search.grace} is for search.scheduler {' and '.join(ENDS_TRIALS)}, and {name} gives all "
-            f"trials their own; leave it out"
+            f"search.grace={search.grace} is for search.scheduler {' and '.join(ENDS_TRIALS)}, got {name!r}; leave "
+            f"it out"
         )
     if search.grace != "auto" and search.grace > search.max_epochs:
         raise InputError(

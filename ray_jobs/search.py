@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,7 +133,8 @@ def _search(
             check_outcome(settings, run.path)
             return run.path
         # Without the name, so that it runs again as it is. Before all else: --resume goes by it.
-        again = f"# the run again: python -m {kind.MODULE} {' '.join(families)} --config config.yaml\n"
+        file = shlex.quote(str(run.path / "config.yaml"))
+        again = f"# the run again: python -m {kind.MODULE} {' '.join(families)} --config {file}\n"
         run.write_text("config.yaml", again + config.to_yaml(settings.model_copy(update={"name": None})))
         with contextlib.ExitStack() as opened:
             if not resume:  # else what stops it names the command already

@@ -165,7 +165,7 @@ class Search(Section):
     """for each family"""
     max_epochs: Annotated[int, Field(ge=1, le=100_000)] = 30
     grace: Literal["auto"] | Annotated[int, Field(ge=1, le=100_000)] = "auto"
-    """epochs that asha and median give every trial (median 2 at least); auto: 1; of rows a ninth of max_epochs, 2 at
+    """epochs that asha and median give every trial (median 2 at least); auto: 1; of rows a ninth of max_epochs, 3 at
     least, since the first trees of small steps look worse than they are"""
     time_budget: Annotated[float, Field(gt=0)] | None = None
     """seconds of search for each family, after which no trial goes on"""

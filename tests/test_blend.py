@@ -88,7 +88,14 @@ def test_a_bundle_answers_as_its_models_and_says_who_it_is(task: str, tmp_path: 
         RowPredictor(tmp_path / "b").predict(frame.drop(columns="size"))
     with pytest.raises(ValueError, match="column 'size' holds numbers in training"):
         RowPredictor(tmp_path / "b").predict(frame.assign(size="much"))
-    with pytest.raises(TypeError, match=r"got list; make one: pd.DataFrame\(rows\)"):
+    for odd in (pd.Timestamp("2020"), pd.Timedelta("1h"), 3 + 1j):
+        with pytest.raises(ValueError, match="column 'size' holds numbers in training: got"):
+            RowPredictor(tmp_path / "b").predict(frame.assign(size=odd))
+    with pytest.raises(ValueError, match="has 2 columns 'size'; leave one"):
+        RowPredictor(tmp_path / "b").predict(pd.concat([frame, frame[["size"]]], axis=1))
+    beyond, missing = (RowPredictor(tmp_path / "b").predict(frame.assign(size=odd)) for odd in (1e300, None))
+    assert beyond.equals(missing)
+    with pytest.raises(TypeError, match=r"got list; give pd.DataFrame\(records\)"):
         RowPredictor(tmp_path / "b").predict(frame.to_dict("records"))
     with pytest.raises(BundleError, match="RowPredictor"):
         Predictor(tmp_path / "b")

@@ -165,7 +165,7 @@ def test_rows_have_a_ninth_of_their_epochs_to_begin_with() -> None:
     def given(**values: int) -> Config:
         return config.check({"search": values})
 
-    assert [rows.grace(given(max_epochs=n)) for n in (1, 2, 9, 27, 30, 81)] == [1, 2, 2, 3, 3, 9]
+    assert [rows.grace(given(max_epochs=n)) for n in (1, 2, 9, 27, 30, 81)] == [1, 2, 3, 3, 3, 9]
     assert series.grace(given(max_epochs=81)) == 1
     assert rows.grace(given(max_epochs=81, grace=5)) == series.grace(given(max_epochs=81, grace=5)) == 5
 

@@ -140,7 +140,7 @@ def test_a_run_leaves_everything_that_explains_it(
         "linear", "tcn", "last value", "seasonal naive", "drift", "mean",
     }  # fmt: skip
     first, *_ = (run / "config.yaml").read_text().splitlines()
-    assert first == "# the run again: python -m ray_jobs.search linear tcn --config config.yaml"
+    assert first == f"# the run again: python -m ray_jobs.search linear tcn --config {run}/config.yaml"
     again = config.parse(["--config", str(run / "config.yaml")], prog="test", description="")
     assert again.search.trials == 3
     assert again.data.targets == ["load"]

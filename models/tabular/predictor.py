@@ -41,7 +41,7 @@ class RowPredictor:
         "value". ValueError where a column is missing, or holds text where numbers were; TypeError for what is no
         table."""
         if not isinstance(frame, pd.DataFrame):
-            raise TypeError(f"rows come as a pandas table, got {type(frame).__name__}; make one: pd.DataFrame(rows)")
+            raise TypeError(f"rows come as a pandas table, got {type(frame).__name__}; give pd.DataFrame(records)")
         feed = {each["name"]: _column(frame, each) for each in self.card["inputs"]}
         names = [each["name"] for each in self.outputs]
         found = dict(zip(names, self.session.run(names, feed), strict=True))
@@ -57,6 +57,8 @@ def _column(frame: pd.DataFrame, said: dict[str, Any]) -> NDArray[Any]:
     if name not in frame.columns:
         raise ValueError(f"the table lacks column {name!r}")
     column = frame[name].reset_index(drop=True)
+    if isinstance(column, pd.DataFrame):
+        raise ValueError(f"the table has {column.shape[1]} columns {name!r}; leave one")
     match said["dtype"]:
         case "string":
             return as_words(column)
@@ -66,6 +68,9 @@ def _column(frame: pd.DataFrame, said: dict[str, Any]) -> NDArray[Any]:
             if not pd.api.types.is_numeric_dtype(column.dtype):
                 column = column.where(~column.isin(BLANKS))
             try:
-                return np.asarray(pd.to_numeric(column), np.float32)
+                if column.dtype.kind in "mMc":  # times and complex numbers would become some number
+                    raise TypeError(f"got {column.dtype}")
+                with np.errstate(over="ignore"):  # beyond float32: infinite, and that is missing
+                    return np.asarray(pd.to_numeric(column), np.float32)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"column {name!r} holds numbers in training: {error}") from None

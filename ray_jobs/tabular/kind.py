@@ -89,7 +89,7 @@ def grace(settings: Config) -> int:
     """Epochs that a trial is given at least, where the scheduler ends trials: trees of small steps look worse in the
     first epoch than they are, and see pairs of columns from the second on."""
     search = settings.search
-    return min(search.max_epochs, max(2, round(search.max_epochs / 9))) if search.grace == "auto" else search.grace
+    return min(search.max_epochs, max(3, round(search.max_epochs / 9))) if search.grace == "auto" else search.grace
 
 
 def leave(

@@ -37,6 +37,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.model_selection import RandomizedSearchCV
 from sklearn.pipeline import Pipeline
 
+from models.scaling import Statistics
 from models.tabular._boosting import ROUNDS
 from models.tabular.crossing import Crossing, strongest
 from models.tabular.crossval import RowProblem
@@ -190,8 +191,8 @@ class Pairs(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             first = self.kind(n_estimators=ROUNDS, n_jobs=1, verbose=-1, importance_type="gain").fit(frame, target)
             amounts = frame.select_dtypes("number")
             gains = first.feature_importances_[frame.columns.get_indexer(amounts.columns)]
-            spread = np.nanstd(amounts.to_numpy(np.float64), axis=0)
-            self.crossing_ = Crossing.of(strongest(gains, self.crossed), np.where(spread > 0, spread, 1.0))
+            spread = Statistics.fit(amounts.to_numpy(np.float32), np.arange(len(amounts))).std
+            self.crossing_ = Crossing.of(strongest(gains, self.crossed), spread)
         return self
 
     def transform(self, frame: pd.DataFrame) -> pd.DataFrame:

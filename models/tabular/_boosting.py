@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from models.scaling import Statistics
 from models.tabular.crossing import Crossing, strongest
 from models.tabular.learning import Rows, Running, Seeds, Shape
 from models.tabular.trees import Tree, to_onnx
@@ -35,8 +36,9 @@ class Boosted(ABC):
     def __init__(self, config: Any, train: Rows, shape: Shape, seeds: Seeds, *, threads: int = 1) -> None:
         self.config, self.train, self.shape, self.seeds, self.threads = config, share(train), shape, seeds, threads
         self.base = shape.base(train)
-        crosses = config.crossed > 1  # by all rows, also where this process grows on a share of them
-        self.spread = _spread(train.matrix[:, : shape.encoding.n_amounts]) if crosses else np.ones(0)
+        n_crossable = shape.encoding.n_amounts if config.crossed > 1 else 0
+        # Of all rows, also where this process grows on a share of them.
+        self.spread = Statistics.fit(train.matrix[:, :n_crossable], np.arange(len(train.matrix))).std
         self.running = Running(self._says)
         self.marked = 0
         self._begin()
@@ -139,7 +141,7 @@ class Boosted(ABC):
 
     def _cross(self) -> None:
         """Before the second epoch: what all further ones see, by what the first one has gained."""
-        if len(self.boosters) != 1 or self.crossing is not None:
+        if len(self.boosters) != 1 or self.crossing is not None or not len(self.spread):
             return
         places = strongest(self._gains(self.boosters[0])[: len(self.spread)], self.config.crossed)
         if len(places) > 1:
@@ -154,10 +156,3 @@ class Boosted(ABC):
         if self.wide is None or self.wide[0] is not matrix:  # a fold asks for the same rows each epoch
             self.wide = matrix, self.crossing(matrix)
         return self._raw(booster, self.wide[1])
-
-
-def _spread(amounts: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(A,) the standard deviation of each column's known numbers, 1 where all are equal."""
-    known = (column[np.isfinite(column)].astype(np.float64) for column in amounts.T)
-    spread = np.array([column.std() if len(column) else 0.0 for column in known])
-    return np.where(spread > 0, spread, 1.0)

@@ -206,3 +206,27 @@ def equal(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(equal, one, other))
     return bool(one == other or (one != one and other != other))
+
+
+def loop_of(
+    problem: Problem,
+    windows: Windows,
+    valid: Windows | None = None,
+    values: Sequence[float] | None = None,
+    *,
+    family: str = "linear",
+    model_seed: int = 0,
+    **config: Any,
+) -> training.Training:
+    """A training of a small model; `values` script what the metric answers."""
+    names = {"hidden": 8, "layers": 2, "dropout": 0.3} if family == "lstm" else {}
+    model = make_model(family, problem, seed=model_seed, **{f"model__{k}": v for k, v in names.items()})
+    metric = None if values is None else scripted(values)
+    return make_training(model, windows, valid, metric=metric, **config)
+
+
+def watch(loop: training.Training) -> list[float]:
+    """The learning rate of every step to come, in a list that fills as the loop runs."""
+    rates: list[float] = []
+    loop.optimizer.register_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    return rates
